@@ -1,0 +1,415 @@
+import type {
+  ErrorClass,
+  HealthEventKind,
+  ImportConflict,
+  ImportStatus,
+  KeyReuse,
+  KeyState,
+  Outcome,
+  Selection,
+} from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { Reason } from '../engine/errors.ts';
+import type { Finding } from '../gemini/finding.ts';
+
+/**
+ * Durable pools of keys and their leases: what the service functions stand on. Every answer is a promise, since the
+ * next implementation lets a database that several servers share decide. Refusals are rejected BalancerErrors.
+ *
+ * What an implementation promises:
+ *  - imports, reports, renewals and admin changes are durable when their promise resolves; one whose commit failed rejects
+ *    with STORE_UNAVAILABLE and leaves no trace;
+ *  - an acquire may be answered before it is durable, if a report of its lease id alone brings it back exactly once;
+ *  - health changes reach listeners only after the change is durable;
+ *  - requests with an idempotency key are answered once and replayed for 10 minutes, restarts included.
+ *
+ * Durations are milliseconds; times are wall-clock milliseconds since 1970. Requests arrive validated in form
+ * (ranges, characters, sizes); what needs state (does the pool exist?) is judged here.
+ */
+export interface Store {
+  /** Leases one key, waiting at most maxWaitMs. An abort while it waits takes no key and rejects OPERATION_CANCELLED. */
+  acquire(order: AcquireOrder, signal?: AbortSignal): Promise<LeaseGrant>;
+  acquireBatches(order: BatchOrder, signal?: AbortSignal): Promise<BatchGrant>;
+  report(report: Report): Promise<ReportOutcome>;
+  renew(order: RenewOrder): Promise<Renewal>;
+  /** Releases the leases bound to a session. Resolves when that is durable. */
+  endSession(sessionId: string): Promise<void>;
+
+  importKeys(order: ImportOrder): Promise<ImportOutcome>;
+  createKey(order: CreateKeyOrder): Promise<Replayable<KeyView>>;
+  updateKey(order: UpdateKeyOrder): Promise<Replayable<KeyView>>;
+  deleteKey(order: { keyId: string; etag: string; allowMissing: boolean }): Promise<void>;
+  resetKey(keyId: string): Promise<KeyView>;
+  getKey(keyId: string): Promise<KeyView>;
+  /** In key id order. */
+  listKeys(query: KeyQuery): Promise<Page<KeyView> & { totalSize: number }>;
+
+  /** In lease ref order. */
+  listLeases(query: { pool: string; keyId: string; after: string; limit: number }): Promise<Page<LeaseView>>;
+  revokeLease(leaseRef: string): Promise<void>;
+  /** Newest first. */
+  listImports(query: { pool: string; after: string; limit: number }): Promise<Page<ImportView>>;
+
+  /** In name order. */
+  listPools(query: { after: string; limit: number }): Promise<Page<PoolView>>;
+  createPool(order: { pool: PoolSettings; idempotency: Idempotency | undefined }): Promise<PoolView>;
+  updatePool(order: { pool: string; etag: string; change: Partial<Omit<PoolSettings, 'pool'>> }): Promise<PoolView>;
+  deletePool(order: { pool: string; etag: string }): Promise<void>;
+
+  stats(query: { pools: readonly string[]; includeModels: boolean }): Promise<StoreStats>;
+
+  /** Where the stream of health changes stands. Revisions of one storeId only grow, restarts included. */
+  position(): Promise<{ storeId: string; revision: number }>;
+  /** Calls back after each commit that changed health, in revision order. Returns the way to stop it. */
+  subscribe(listener: (changes: readonly HealthChange[]) => void): () => void;
+  /** Keys whose health changed after sinceRevision (0: every key), in key id order, beginning after key id `after` ("": the first). */
+  healthPage(query: { pools: readonly string[]; sinceRevision: number; after: string; limit: number }): Promise<Page<KeyView>>;
+  /** Keys removed after sinceRevision; undefined when that is too long ago to know. */
+  removedSince(sinceRevision: number): Promise<readonly RemovedKey[] | undefined>;
+
+  /** From now on acquires, waiting ones too, are refused with DRAINING; reports still count. */
+  drain(): void;
+  /** Commits what is open and lets go of everything. */
+  close(): Promise<void>;
+}
+
+/** Names a request so that its repeat gets the first answer. Scoped by caller and method. */
+export interface Idempotency {
+  caller: string;
+  method: string;
+  requestId: string;
+  /** Hash of everything in the request that its answer depends on. Other content: REQUEST_ID_REUSED. */
+  contentHash: string;
+}
+
+export type Replayable<T> = T & { replayed: boolean };
+
+export interface Page<T> {
+  items: T[];
+  /** Where the next page begins (`after`); "" at the end. */
+  next: string;
+}
+
+export interface AcquireOrder {
+  caller: string;
+  pool: string;
+  /** Without "models/"; "": any. */
+  model: string;
+  affinityKey: string;
+  /** undefined: the pool's default. Cut to the pool's maximum. */
+  leaseTtlMs: number | undefined;
+  maxWaitMs: number;
+  excludeKeyIds: readonly string[];
+  excludeProjects: readonly string[];
+  estimatedTokens: number;
+  priority: number;
+  /** "": not bound. */
+  sessionId: string;
+  requireProject: string;
+  requireKeyId: string;
+  idempotency: Idempotency | undefined;
+}
+
+export interface LeaseGrant {
+  leaseId: string;
+  keyId: string;
+  /** Secret. */
+  apiKey: string;
+  pool: string;
+  model: string;
+  project: string;
+  ttlMs: number;
+  expireTime: number;
+  affinityHit: boolean;
+  labels: Readonly<Record<string, string>>;
+  waitedMs: number;
+  replayed: boolean;
+}
+
+export interface BatchOrder {
+  caller: string;
+  pool: string;
+  model: string;
+  batchSizes: readonly number[];
+  leaseTtlMs: number | undefined;
+  maxWaitMs: number;
+  keyReuse: KeyReuse;
+  allowPartial: boolean;
+  idempotency: Idempotency | undefined;
+}
+
+export interface BatchGrant {
+  batches: { requestedSize: number; leases: LeaseGrant[] }[];
+  replayed: boolean;
+}
+
+export interface Report {
+  caller: string;
+  leaseId: string;
+  outcome: Outcome;
+  /** What the classifier made of the error; undefined unless outcome is FAILURE. */
+  finding: Finding | undefined;
+  latencyMs: number | undefined;
+  inputTokens: number;
+  outputTokens: number;
+  cachedTokens: number;
+  keepLease: boolean;
+  /** Given with keepLease. */
+  idempotency: Idempotency | undefined;
+}
+
+export interface ReportOutcome {
+  errorClass: ErrorClass;
+  retryAdvice: RetryAdviceView | undefined;
+  key: KeyView;
+  duplicate: boolean;
+  late: boolean;
+}
+
+export interface RetryAdviceView {
+  retry: boolean;
+  sameKey: boolean;
+  delayMs: number;
+  excludeKeyIds: string[];
+  excludeProjects: string[];
+}
+
+export interface RenewOrder {
+  caller: string;
+  leaseId: string;
+  leaseTtlMs: number | undefined;
+}
+
+export interface Renewal {
+  ttlMs: number;
+  expireTime: number;
+}
+
+export interface KeyToImportOrder {
+  /** Secret. */
+  apiKey: string;
+  weight: number | undefined;
+  project: string;
+  models: readonly string[];
+  labels: Readonly<Record<string, string>>;
+  tier: number;
+}
+
+/** One item of an import: a key, or why the service refused it in form. */
+export type ImportItem = { key: KeyToImportOrder } | { refusal: ItemRefusal };
+
+export interface ItemRefusal {
+  reason: Reason;
+  /** Never the key. */
+  message: string;
+}
+
+export interface ImportOrder {
+  pool: string;
+  items: readonly ImportItem[];
+  source: string;
+  onConflict: ImportConflict;
+  validateOnly: boolean;
+  idempotency: Idempotency | undefined;
+}
+
+export interface ImportOutcome {
+  /** As many as items, in their order. */
+  results: { status: ImportStatus; keyId: string; refusal: ItemRefusal | undefined }[];
+  record: ImportView;
+  replayed: boolean;
+}
+
+export interface ImportView {
+  /** "" when only validated. */
+  importId: string;
+  pool: string;
+  source: string;
+  importTime: number;
+  created: number;
+  updated: number;
+  unchanged: number;
+  rejected: number;
+}
+
+/** What an operator sets on a key. */
+export interface KeySettings {
+  project: string;
+  weight: number;
+  /** undefined: the pool's; 0: no limit. */
+  maxConcurrentLeases: number | undefined;
+  models: readonly string[];
+  source: string;
+  labels: Readonly<Record<string, string>>;
+  tier: number;
+  disabled: boolean;
+}
+
+export interface CreateKeyOrder {
+  pool: string;
+  /** Secret. */
+  apiKey: string;
+  settings: KeySettings;
+  idempotency: Idempotency | undefined;
+}
+
+export interface UpdateKeyOrder {
+  keyId: string;
+  /** "": not checked. */
+  etag: string;
+  change: Partial<KeySettings>;
+  /** Secret; undefined: the key stays. */
+  newApiKey: string | undefined;
+  idempotency: Idempotency | undefined;
+}
+
+export interface KeyQuery {
+  /** "": every pool. */
+  pool: string;
+  states: readonly KeyState[];
+  project: string;
+  source: string;
+  labels: Readonly<Record<string, string>>;
+  after: string;
+  limit: number;
+}
+
+/** A key as others may see it: its settings, health and counts, never its secret. */
+export interface KeyView extends KeySettings {
+  keyId: string;
+  pool: string;
+  redactedKey: string;
+  fingerprint: string;
+  etag: string;
+  createTime: number;
+  updateTime: number;
+  state: KeyState;
+  effectiveWeight: number;
+  cooldowns: CooldownView[];
+  consecutiveFailures: number;
+  lastErrorClass: ErrorClass;
+  lastSuccessTime: number | undefined;
+  lastFailureTime: number | undefined;
+  lastAcquireTime: number | undefined;
+  activeLeases: number;
+  usage: UsageView;
+  /** Revision of the newest change that watchers were or will be told of, and of the key's creation. */
+  revision: number;
+  createRevision: number;
+}
+
+export interface CooldownView {
+  /** "": every model. */
+  model: string;
+  cause: ErrorClass;
+  untilTime: number;
+  projectWide: boolean;
+}
+
+/** acquired = active + succeeded + failed + expired + unused + released. */
+export interface UsageView {
+  acquired: number;
+  succeeded: number;
+  failed: number;
+  expired: number;
+  unused: number;
+  released: number;
+  late: number;
+  calls: number;
+  inputTokens: number;
+  outputTokens: number;
+  cachedTokens: number;
+}
+
+export interface LeaseView {
+  leaseRef: string;
+  keyId: string;
+  pool: string;
+  model: string;
+  holder: string;
+  acquireTime: number;
+  expireTime: number;
+}
+
+export interface PoolSettings {
+  pool: string;
+  defaultLeaseTtlMs: number;
+  maxLeaseTtlMs: number;
+  maxConcurrentLeases: number;
+  maxTotalLeases: number;
+  maxWaiting: number;
+  description: string;
+  autoSuccess: boolean;
+  selection: Selection;
+}
+
+export interface PoolView extends PoolSettings {
+  etag: string;
+  stats: PoolStatsView;
+}
+
+export interface LatencyView {
+  count: number;
+  p50Ms: number;
+  p95Ms: number;
+  p99Ms: number;
+  maxMs: number;
+}
+
+export interface PoolStatsView {
+  pool: string;
+  totalKeys: number;
+  availableKeys: number;
+  coolingKeys: number;
+  quarantinedKeys: number;
+  disabledKeys: number;
+  activeLeases: number;
+  waitingAcquires: number;
+  usage: UsageView;
+  acquiresRejected: number;
+  acquireLatency: LatencyView;
+  providerLatency: LatencyView;
+  models: ModelStatsView[];
+  /** By ErrorClass name, such as RATE_LIMITED_MINUTE. */
+  failuresByClass: Record<string, number>;
+  keysBySource: Record<string, number>;
+  averageWeight: number;
+}
+
+export interface ModelStatsView {
+  model: string;
+  availableKeys: number;
+  usage: UsageView;
+  nextAvailableTime: number | undefined;
+}
+
+export interface StoreStats {
+  /** Of all pools, whatever the query named; its pool name is "". */
+  total: PoolStatsView;
+  /** Those asked for, in name order. */
+  pools: PoolStatsView[];
+  databaseBytes: number;
+  cache: { size: number; capacity: number; hits: number; misses: number };
+  /** What the keys hold in memory, all structures counted. */
+  keysBytes: number;
+  /** Group commits since the start: how many, and how many operations they carried. */
+  commits: { count: number; operations: number; failures: number; latency: LatencyView };
+}
+
+export interface HealthChange {
+  revision: number;
+  time: number;
+  kind: HealthEventKind;
+  pool: string;
+  /** Of POOL_EXHAUSTED and POOL_RECOVERED; "": every model. */
+  model: string;
+  keyId: string;
+  /** Absent for pool events and KEY_REMOVED. */
+  key: KeyView | undefined;
+  previousState: KeyState;
+}
+
+export interface RemovedKey {
+  keyId: string;
+  pool: string;
+  revision: number;
+}
