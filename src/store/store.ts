@@ -1,3 +1,5 @@
+import type { Reason } from '../engine/errors.ts';
+import type { Finding } from '../gemini/finding.ts';
 import type {
   ErrorClass,
   HealthEventKind,
@@ -8,8 +10,6 @@ import type {
   Outcome,
   Selection,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { Reason } from '../engine/errors.ts';
-import type { Finding } from '../gemini/finding.ts';
 
 /**
  * Durable pools of keys and their leases: what the service functions stand on. Every answer is a promise, since the
@@ -62,7 +62,12 @@ export interface Store {
   /** Calls back after each commit that changed health, in revision order. Returns the way to stop it. */
   subscribe(listener: (changes: readonly HealthChange[]) => void): () => void;
   /** Keys whose health changed after sinceRevision (0: every key), in key id order, beginning after key id `after` ("": the first). */
-  healthPage(query: { pools: readonly string[]; sinceRevision: number; after: string; limit: number }): Promise<Page<KeyView>>;
+  healthPage(query: {
+    pools: readonly string[];
+    sinceRevision: number;
+    after: string;
+    limit: number;
+  }): Promise<Page<KeyView>>;
   /** Keys removed after sinceRevision; undefined when that is too long ago to know. */
   removedSince(sinceRevision: number): Promise<readonly RemovedKey[] | undefined>;
 
