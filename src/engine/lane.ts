@@ -1,0 +1,271 @@
+import { WaitingQueue } from './waiting-queue.ts';
+
+/** Tiers are 0 to 9. */
+export const TIERS = 10;
+
+/** What a turn changed, to take it back. */
+export interface Turn {
+  slot: number;
+  pass: number;
+  lastPick: number;
+  virtualTime: number;
+}
+
+/**
+ * The keys of a pool that may serve one model now, in weighted LRU order: stride scheduling on an indexed binary heap.
+ *
+ * Each key (a slot number of its pool) has a pass; the smallest is next and then moves on by 1 / weight. Equal passes go to the
+ * least recently picked, then to the older key. V, the lane's virtual time, is the pass of the last pick: a new key starts at V,
+ * one that returns starts at max(its pass, V), a change of weight rescales the distance to V.
+ *
+ * Invariants: heaps[t] holds just the slots with position >= 0 and tier t; a slot in a heap has pass >= V of its tier; pass is NaN
+ * for a slot that this lane has not met. Each tier has a virtual time of its own, since its keys turn on their own.
+ */
+export class Lane {
+  /** Number under which its turns are stored. */
+  readonly id: number;
+  /** "": the pool's general lane. */
+  readonly model: string;
+  readonly waiting = new WaitingQueue();
+  /** Slots whose turn changed since the store last asked. */
+  readonly touched = new Set<number>();
+  /** Last time an acquire came this way; idle lanes are dropped. */
+  lastUsed = 0;
+  picks = 0;
+  size = 0;
+  readonly virtualTimes = new Float64Array(TIERS);
+  readonly #ordinals: ArrayLike<number>;
+  readonly #heaps: number[][] = Array.from({ length: TIERS }, () => []);
+  #pass: Float64Array;
+  #lastPick: Float64Array;
+  #weight: Float64Array;
+  #position: Int32Array;
+  #tier: Uint8Array;
+
+  /** `ordinals` gives a slot's key ordinal, for ties. */
+  constructor(id: number, model: string, ordinals: ArrayLike<number>, capacity: number) {
+    this.id = id;
+    this.model = model;
+    this.#ordinals = ordinals;
+    this.#pass = new Float64Array(capacity).fill(Number.NaN);
+    this.#lastPick = new Float64Array(capacity);
+    this.#weight = new Float64Array(capacity);
+    this.#position = new Int32Array(capacity).fill(-1);
+    this.#tier = new Uint8Array(capacity);
+  }
+
+  has(slot: number): boolean {
+    return slot < this.#position.length && this.#position[slot]! >= 0;
+  }
+
+  pass(slot: number): number {
+    return slot < this.#pass.length ? this.#pass[slot]! : Number.NaN;
+  }
+
+  lastPick(slot: number): number {
+    return slot < this.#lastPick.length ? this.#lastPick[slot]! : 0;
+  }
+
+  /** Puts a key in, new or back from a rest. Nothing happens if it is in. */
+  join(slot: number, tier: number, weight: number): void {
+    this.#reserve(slot);
+    if (this.#position[slot]! >= 0) return;
+    this.reweigh(slot, weight);
+    const virtualTime = this.virtualTimes[tier]!;
+    const pass = this.#pass[slot]!;
+    const known = !Number.isNaN(pass) && this.#tier[slot] === tier;
+    if (!known || pass < virtualTime) {
+      this.#pass[slot] = virtualTime;
+      this.touched.add(slot);
+    }
+    this.#tier[slot] = tier;
+    this.#insert(slot);
+  }
+
+  /** Takes a key out; its pass stays for its return. */
+  leave(slot: number): void {
+    if (this.has(slot)) this.#remove(slot);
+  }
+
+  /** Takes a key out for good: the slot may come back as another key. */
+  forget(slot: number): void {
+    this.leave(slot);
+    if (slot >= this.#pass.length) return;
+    this.#pass[slot] = Number.NaN;
+    this.#lastPick[slot] = 0;
+    this.touched.delete(slot);
+  }
+
+  /** Gives a key its effective weight. Its debt, pass less V, is rescaled so that it stays as many turns. */
+  reweigh(slot: number, weight: number): void {
+    this.#reserve(slot);
+    const old = this.#weight[slot]!;
+    if (old === weight) return;
+    this.#weight[slot] = weight;
+    const pass = this.#pass[slot]!;
+    if (old === 0 || Number.isNaN(pass)) return;
+    const virtualTime = this.virtualTimes[this.#tier[slot]!]!;
+    if (pass <= virtualTime) return;
+    this.#pass[slot] = virtualTime + ((pass - virtualTime) * old) / weight;
+    this.touched.add(slot);
+    this.#settle(slot);
+  }
+
+  /** Sets what an earlier run stored. */
+  restore(slot: number, tier: number, pass: number, lastPick: number, weight: number): void {
+    this.#reserve(slot);
+    this.#pass[slot] = pass;
+    this.#lastPick[slot] = lastPick;
+    this.#tier[slot] = tier;
+    this.#weight[slot] = weight;
+  }
+
+  /** The next slot of the lowest tier that has one, -1 if none; slots that `skip` names are passed over. Takes no turn. */
+  peek(skip?: (slot: number) => boolean): number {
+    for (const heap of this.#heaps) {
+      if (heap.length === 0) continue;
+      const first = heap[0]!;
+      if (skip === undefined || !skip(first)) return first;
+      const found = this.#peekPast(heap, skip);
+      if (found >= 0) return found;
+    }
+    return -1;
+  }
+
+  /** Of the given slots the one whose turn comes first, -1 if none is in. */
+  first(slots: Iterable<number>): number {
+    let best = -1;
+    for (const slot of slots) {
+      if (!this.has(slot)) continue;
+      if (best < 0 || this.#tier[slot]! < this.#tier[best]!) best = slot;
+      else if (this.#tier[slot] === this.#tier[best] && this.#before(slot, best)) best = slot;
+    }
+    return best;
+  }
+
+  /** Takes the turn of a slot that is in. */
+  take(slot: number): Turn {
+    const tier = this.#tier[slot]!;
+    const turn = {
+      slot,
+      pass: this.#pass[slot]!,
+      lastPick: this.#lastPick[slot]!,
+      virtualTime: this.virtualTimes[tier]!,
+    };
+    // A key taken out of turn (affinity, exclusions) must not move V past those that still wait for theirs.
+    if (this.#position[slot] === 0) this.virtualTimes[tier] = turn.pass;
+    this.#pass[slot] = turn.pass + 1 / this.#weight[slot]!;
+    this.#lastPick[slot] = ++this.picks;
+    this.touched.add(slot);
+    this.#settle(slot);
+    return turn;
+  }
+
+  /** Takes turns back, newest first, as if they had not been. */
+  untake(turn: Turn): void {
+    this.#pass[turn.slot] = turn.pass;
+    this.#lastPick[turn.slot] = turn.lastPick;
+    this.virtualTimes[this.#tier[turn.slot]!] = turn.virtualTime;
+    this.touched.add(turn.slot);
+    this.#settle(turn.slot);
+  }
+
+  /** Best-first search below the root: looks at 2 slots for each one skipped, without moving any. */
+  #peekPast(heap: number[], skip: (slot: number) => boolean): number {
+    const frontier = [0];
+    while (frontier.length > 0) {
+      let best = 0;
+      for (let i = 1; i < frontier.length; i++) {
+        if (this.#before(heap[frontier[i]!]!, heap[frontier[best]!]!)) best = i;
+      }
+      const index = frontier[best]!;
+      frontier[best] = frontier[frontier.length - 1]!;
+      frontier.pop();
+      if (!skip(heap[index]!)) return heap[index]!;
+      for (const child of [2 * index + 1, 2 * index + 2]) if (child < heap.length) frontier.push(child);
+    }
+    return -1;
+  }
+
+  #before(a: number, b: number): boolean {
+    const passes = this.#pass[a]! - this.#pass[b]!;
+    if (passes !== 0) return passes < 0;
+    const picks = this.#lastPick[a]! - this.#lastPick[b]!;
+    if (picks !== 0) return picks < 0;
+    return this.#ordinals[a]! < this.#ordinals[b]!;
+  }
+
+  #insert(slot: number): void {
+    const heap = this.#heaps[this.#tier[slot]!]!;
+    this.#position[slot] = heap.length;
+    heap.push(slot);
+    this.size++;
+    this.#up(heap, heap.length - 1);
+  }
+
+  #remove(slot: number): void {
+    const heap = this.#heaps[this.#tier[slot]!]!;
+    const index = this.#position[slot]!;
+    this.#position[slot] = -1;
+    this.size--;
+    const last = heap.pop()!;
+    if (last === slot) return;
+    heap[index] = last;
+    this.#position[last] = index;
+    this.#settle(last);
+  }
+
+  #settle(slot: number): void {
+    const index = this.#position[slot]!;
+    if (index < 0) return;
+    const heap = this.#heaps[this.#tier[slot]!]!;
+    this.#up(heap, index);
+    this.#down(heap, this.#position[slot]!);
+  }
+
+  #up(heap: number[], index: number): void {
+    const slot = heap[index]!;
+    let at = index;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!this.#before(slot, heap[parent]!)) break;
+      heap[at] = heap[parent]!;
+      this.#position[heap[at]!] = at;
+      at = parent;
+    }
+    heap[at] = slot;
+    this.#position[slot] = at;
+  }
+
+  #down(heap: number[], index: number): void {
+    const slot = heap[index]!;
+    let at = index;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && this.#before(heap[child + 1]!, heap[child]!)) child++;
+      if (!this.#before(heap[child]!, slot)) break;
+      heap[at] = heap[child]!;
+      this.#position[heap[at]!] = at;
+      at = child;
+    }
+    heap[at] = slot;
+    this.#position[slot] = at;
+  }
+
+  #reserve(slot: number): void {
+    const old = this.#pass.length;
+    if (slot < old) return;
+    const capacity = Math.max(16, old * 2, slot + 1);
+    this.#pass = grown(this.#pass, new Float64Array(capacity).fill(Number.NaN));
+    this.#lastPick = grown(this.#lastPick, new Float64Array(capacity));
+    this.#weight = grown(this.#weight, new Float64Array(capacity));
+    this.#position = grown(this.#position, new Int32Array(capacity).fill(-1));
+    this.#tier = grown(this.#tier, new Uint8Array(capacity));
+  }
+}
+
+function grown<T extends Float64Array | Int32Array | Uint8Array>(from: T, into: T): T {
+  into.set(from);
+  return into;
+}
