@@ -35,7 +35,8 @@ export class Lane {
   size = 0;
   readonly virtualTimes = new Float64Array(TIERS);
   readonly #ordinals: ArrayLike<number>;
-  readonly #heaps: number[][] = Array.from({ length: TIERS }, () => []);
+  readonly #heaps: Int32Array[] = Array.from({ length: TIERS }, () => new Int32Array(0));
+  readonly #sizes = new Int32Array(TIERS);
   #pass: Float64Array;
   #lastPick: Float64Array;
   #weight: Float64Array;
@@ -122,11 +123,9 @@ export class Lane {
 
   /** The next slot of the lowest tier that has one, -1 if none; slots that `skip` names are passed over. Takes no turn. */
   peek(skip?: (slot: number) => boolean): number {
-    for (const heap of this.#heaps) {
-      if (heap.length === 0) continue;
-      const first = heap[0]!;
-      if (skip === undefined || !skip(first)) return first;
-      const found = this.#peekPast(heap, skip);
+    for (let tier = 0; tier < TIERS; tier++) {
+      if (this.#sizes[tier] === 0) continue;
+      const found = skip === undefined ? this.#heaps[tier]![0]! : this.#peekPast(tier, skip);
       if (found >= 0) return found;
     }
     return -1;
@@ -170,21 +169,21 @@ export class Lane {
     this.#settle(turn.slot);
   }
 
-  /** Best-first search below the root: looks at 2 slots for each one skipped, without moving any. */
-  #peekPast(heap: number[], skip: (slot: number) => boolean): number {
-    const frontier = [0];
-    while (frontier.length > 0) {
-      let best = 0;
-      for (let i = 1; i < frontier.length; i++) {
-        if (this.#before(heap[frontier[i]!]!, heap[frontier[best]!]!)) best = i;
+  /** Sets aside who is passed over until one is found: O(passed over x log n). */
+  #peekPast(tier: number, skip: (slot: number) => boolean): number {
+    const aside: number[] = [];
+    let found = -1;
+    while (found < 0 && this.#sizes[tier]! > 0) {
+      const first = this.#heaps[tier]![0]!;
+      if (skip(first)) {
+        aside.push(first);
+        this.#remove(first);
+      } else {
+        found = first;
       }
-      const index = frontier[best]!;
-      frontier[best] = frontier[frontier.length - 1]!;
-      frontier.pop();
-      if (!skip(heap[index]!)) return heap[index]!;
-      for (const child of [2 * index + 1, 2 * index + 2]) if (child < heap.length) frontier.push(child);
     }
-    return -1;
+    for (const slot of aside) this.#insert(slot);
+    return found;
   }
 
   #before(a: number, b: number): boolean {
@@ -196,36 +195,41 @@ export class Lane {
   }
 
   #insert(slot: number): void {
-    const heap = this.#heaps[this.#tier[slot]!]!;
-    this.#position[slot] = heap.length;
-    heap.push(slot);
+    const tier = this.#tier[slot]!;
+    const size = this.#sizes[tier]!;
+    let heap = this.#heaps[tier]!;
+    if (size === heap.length) {
+      heap = grown(heap, new Int32Array(Math.max(16, size * 2)));
+      this.#heaps[tier] = heap;
+    }
+    heap[size] = slot;
+    this.#position[slot] = size;
+    this.#sizes[tier] = size + 1;
     this.size++;
-    this.#up(heap, heap.length - 1);
+    this.#settle(slot);
   }
 
   #remove(slot: number): void {
-    const heap = this.#heaps[this.#tier[slot]!]!;
+    const tier = this.#tier[slot]!;
+    const heap = this.#heaps[tier]!;
     const index = this.#position[slot]!;
+    const last = heap[this.#sizes[tier]! - 1]!;
     this.#position[slot] = -1;
+    this.#sizes[tier]!--;
     this.size--;
-    const last = heap.pop()!;
     if (last === slot) return;
     heap[index] = last;
     this.#position[last] = index;
     this.#settle(last);
   }
 
+  /** Moves a slot that is in to where its pass belongs. */
   #settle(slot: number): void {
-    const index = this.#position[slot]!;
-    if (index < 0) return;
+    const start = this.#position[slot]!;
+    if (start < 0) return;
     const heap = this.#heaps[this.#tier[slot]!]!;
-    this.#up(heap, index);
-    this.#down(heap, this.#position[slot]!);
-  }
-
-  #up(heap: number[], index: number): void {
-    const slot = heap[index]!;
-    let at = index;
+    const size = this.#sizes[this.#tier[slot]!]!;
+    let at = start;
     while (at > 0) {
       const parent = (at - 1) >> 1;
       if (!this.#before(slot, heap[parent]!)) break;
@@ -233,17 +237,10 @@ export class Lane {
       this.#position[heap[at]!] = at;
       at = parent;
     }
-    heap[at] = slot;
-    this.#position[slot] = at;
-  }
-
-  #down(heap: number[], index: number): void {
-    const slot = heap[index]!;
-    let at = index;
     for (;;) {
       let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && this.#before(heap[child + 1]!, heap[child]!)) child++;
+      if (child >= size) break;
+      if (child + 1 < size && this.#before(heap[child + 1]!, heap[child]!)) child++;
       if (!this.#before(heap[child]!, slot)) break;
       heap[at] = heap[child]!;
       this.#position[heap[at]!] = at;

@@ -14,7 +14,7 @@ interface Line {
   tail: Waiter | undefined;
 }
 
-/** Waiting acquires of one lane: the larger priority first, first in first out within it. All operations are O(1) in the waiters. */
+/** Waiting acquires of one lane: the larger priority first, first in first out within it. O(1) in the waiters. */
 export class WaitingQueue {
   /** A line for each priority in use, largest first. */
   #lines: Line[] = [];
@@ -33,7 +33,7 @@ export class WaitingQueue {
 
   remove(waiter: Waiter): void {
     if (waiter.queue !== this) return;
-    const index = this.#lines.findIndex((line) => line.priority === waiter.priority);
+    const index = this.#index(waiter.priority);
     const line = this.#lines[index]!;
     if (waiter.previous === undefined) line.head = waiter.next;
     else waiter.previous.next = waiter.next;
@@ -53,8 +53,7 @@ export class WaitingQueue {
   /** The one served next if `waiter`, which is in, is passed over. */
   after(waiter: Waiter): Waiter | undefined {
     if (waiter.next !== undefined) return waiter.next;
-    const index = this.#lines.findIndex((line) => line.priority === waiter.priority);
-    return this.#lines[index + 1]?.head;
+    return this.#lines[this.#index(waiter.priority) + 1]?.head;
   }
 
   /** Whether `a` is served before `b`, of whatever lane. */
@@ -63,6 +62,16 @@ export class WaitingQueue {
   }
 
   #line(priority: number): Line {
+    const index = this.#index(priority);
+    const found = this.#lines[index];
+    if (found?.priority === priority) return found;
+    const line: Line = { priority, head: undefined, tail: undefined };
+    this.#lines.splice(index, 0, line);
+    return line;
+  }
+
+  /** Where the priority's line is, or belongs. */
+  #index(priority: number): number {
     let low = 0;
     let high = this.#lines.length;
     while (low < high) {
@@ -70,10 +79,6 @@ export class WaitingQueue {
       if (this.#lines[middle]!.priority > priority) low = middle + 1;
       else high = middle;
     }
-    const found = this.#lines[low];
-    if (found?.priority === priority) return found;
-    const line: Line = { priority, head: undefined, tail: undefined };
-    this.#lines.splice(low, 0, line);
-    return line;
+    return low;
   }
 }

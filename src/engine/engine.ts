@@ -1,0 +1,328 @@
+import { type KeyState, Outcome } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { serveWaiting, type WaitingAcquire } from './acquire.ts';
+import { Changes } from './changes.ts';
+import { DeadlineHeap } from './deadline-heap.ts';
+import { BalancerError } from './errors.ts';
+import { HEALTHY, type Health } from './health.ts';
+import { type Key, type KeyRecord, ordinalOf, type Project, type Resting, stateOf } from './key.ts';
+import { Lane } from './lane.ts';
+import { LATE_MS, type Lease, LeaseState } from './lease.ts';
+import { Pool } from './pool.ts';
+import { earliestEnd, type Rest, restsAfter } from './rest.ts';
+import type { KeySettings, PoolSettings } from './settings.ts';
+import { type Ending, noUsage, type UsageCounts } from './usage.ts';
+
+export interface NewKey {
+  ordinal: number;
+  settings: KeySettings;
+  record: KeyRecord;
+  /** Of an earlier run. */
+  health?: Health;
+  usage?: UsageCounts;
+  rests?: readonly Rest[];
+  lastAcquire?: number | undefined;
+}
+
+/**
+ * The balancer's memory: pools, keys, leases and who waits, with what time does to them. No I/O: `now` (milliseconds of one
+ * clock that only goes forward) is an argument, and what has to be stored is named in `changes`.
+ *
+ * The rooms next door work on it: acquire.ts gives leases, settle.ts takes them back, shortage.ts says why there is none.
+ */
+export class Engine {
+  readonly pools = new Map<string, Pool>();
+  /** By ordinal. */
+  readonly keys = new Map<number, Key>();
+  readonly projects = new Map<string, Project>();
+  /** By boot and sequence number: leases that can still be reported. */
+  readonly leases = new Map<number, Map<number, Lease>>();
+  /** Leases bound to a session. */
+  readonly sessions = new Map<string, Set<Lease>>();
+  readonly leaseDeadlines = new DeadlineHeap<Lease>();
+  readonly restDeadlines = new DeadlineHeap<Resting>();
+  readonly waitDeadlines = new DeadlineHeap<WaitingAcquire>();
+  /** Run of the server; part of each lease's name. */
+  readonly boot: number;
+  changes = new Changes();
+  arrivals = 0;
+  draining = false;
+  #lastSeq = 0;
+  #lastLane = 0;
+
+  constructor(boot: number) {
+    this.boot = boot;
+  }
+
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  /** When something falls due next; Infinity: nothing will. */
+  get nextDeadline(): number {
+    return Math.min(this.leaseDeadlines.next, this.restDeadlines.next, this.waitDeadlines.next);
+  }
+
+  /** Does what time has done: expires leases, ends rests, gives up waiting. Every other operation calls it first. */
+  advance(now: number): void {
+    if (this.nextDeadline > now) return;
+    for (let resting = this.restDeadlines.popDue(now); resting; resting = this.restDeadlines.popDue(now)) {
+      this.setRests(resting, restsAfter(resting.rests, now), now);
+    }
+    for (let lease = this.leaseDeadlines.popDue(now); lease; lease = this.leaseDeadlines.popDue(now)) {
+      if (lease.state === LeaseState.ACTIVE) {
+        if (lease.key.pool.settings.autoSuccess && lease.lastOutcome === Outcome.UNSPECIFIED) {
+          lease.lastOutcome = Outcome.SUCCESS;
+        }
+        this.suspend(lease, LeaseState.EXPIRED, now);
+      } else {
+        this.forget(lease);
+      }
+    }
+    for (const pool of this.pools.values()) if (pool.supplied) serveWaiting(this, pool, now);
+    for (let waiter = this.waitDeadlines.popDue(now); waiter; waiter = this.waitDeadlines.popDue(now))
+      waiter.timedOut(now);
+  }
+
+  pool(name: string): Pool {
+    const pool = this.pools.get(name);
+    if (pool === undefined) {
+      throw new BalancerError('POOL_NOT_FOUND', `pool ${JSON.stringify(name)} does not exist`, {
+        metadata: { pool: name },
+      });
+    }
+    return pool;
+  }
+
+  key(id: string): Key {
+    const key = this.keys.get(ordinalOf(id) ?? -1);
+    if (key === undefined) {
+      throw new BalancerError('KEY_NOT_FOUND', `key ${JSON.stringify(id)} does not exist`, {
+        metadata: { key_id: id },
+      });
+    }
+    return key;
+  }
+
+  addPool(settings: PoolSettings, general?: { id: number }): Pool {
+    const pool = new Pool(
+      settings,
+      () => this.changes,
+      () => ++this.#lastLane,
+      general && this.lane(general.id, '', []),
+    );
+    this.pools.set(settings.pool, pool);
+    return pool;
+  }
+
+  /** A lane of an earlier run, under its number. */
+  lane(id: number, model: string, ordinals: ArrayLike<number>): Lane {
+    this.#lastLane = Math.max(this.#lastLane, id);
+    return new Lane(id, model, ordinals, 16);
+  }
+
+  addKey(pool: Pool, fresh: NewKey, now: number): Key {
+    const key: Key = {
+      ordinal: fresh.ordinal,
+      pool,
+      slot: pool.claimSlot(),
+      settings: fresh.settings,
+      project: undefined,
+      health: fresh.health ?? HEALTHY,
+      state: 0 as KeyState,
+      active: 0,
+      leases: new Set(),
+      usage: fresh.usage ?? noUsage(),
+      lastAcquire: fresh.lastAcquire,
+      record: fresh.record,
+      rests: fresh.rests ?? [],
+      keys: new Set(),
+      deadline: 0,
+      heapIndex: -1,
+    };
+    (key.keys as Set<Key>).add(key);
+    this.#joinProject(key);
+    key.state = stateOf(key, now);
+    this.#watchRests(key);
+    this.keys.set(key.ordinal, key);
+    pool.add(key, now);
+    return key;
+  }
+
+  /** Its leases end as released. */
+  removeKey(key: Key, now: number): void {
+    for (const lease of key.leases) {
+      if (lease.state === LeaseState.ACTIVE) this.suspend(lease, LeaseState.LEFT, now);
+      this.forget(lease);
+    }
+    this.restDeadlines.delete(key);
+    this.#leaveProject(key);
+    this.keys.delete(key.ordinal);
+    key.pool.remove(key);
+    for (const [affinityKey, mapped] of key.pool.affinities.entries()) {
+      if (mapped === key) key.pool.affinities.delete(affinityKey);
+    }
+  }
+
+  changeKey(key: Key, settings: KeySettings, now: number): void {
+    const tierMoved = settings.tier !== key.settings.tier;
+    const projectMoved = settings.project !== key.settings.project;
+    if (projectMoved) this.#leaveProject(key);
+    key.settings = settings;
+    if (projectMoved) this.#joinProject(key);
+    if (tierMoved) key.pool.withdraw(key);
+    key.pool.settingsVersion++;
+    this.changes.announce(key, key.state);
+    key.pool.refresh(key, now);
+  }
+
+  setHealth(key: Key, health: Health, now: number): void {
+    const factorMoved = health.factor !== key.health.factor;
+    key.health = health;
+    this.changes.health.add(key);
+    if (factorMoved) key.pool.place(key, now);
+  }
+
+  setRests(resting: Resting, rests: readonly Rest[], now: number): void {
+    resting.rests = rests;
+    this.changes.resting.add(resting);
+    this.#watchRests(resting);
+    for (const key of resting.keys) {
+      this.changes.announce(key, key.state);
+      key.pool.refresh(key, now);
+    }
+  }
+
+  openLease(key: Key, model: string, caller: string, ttlMs: number, sessionId: string, now: number): Lease {
+    const lease: Lease = {
+      boot: this.boot,
+      seq: ++this.#lastSeq,
+      key,
+      model,
+      caller,
+      acquireTime: now,
+      expireTime: now + ttlMs,
+      state: LeaseState.ACTIVE,
+      sessionId,
+      lastOutcome: Outcome.UNSPECIFIED,
+      deadline: 0,
+      heapIndex: -1,
+    };
+    this.hold(lease);
+    return lease;
+  }
+
+  /** Takes in a lease: a new one, one of an earlier run, or one whose end could not be stored. */
+  hold(lease: Lease): void {
+    const { key } = lease;
+    let ofBoot = this.leases.get(lease.boot);
+    if (ofBoot === undefined) this.leases.set(lease.boot, (ofBoot = new Map()));
+    ofBoot.set(lease.seq, lease);
+    key.leases.add(lease);
+    this.changes.leases.add(lease);
+    this.leaseDeadlines.set(lease, lease.state === LeaseState.ACTIVE ? lease.expireTime : lease.expireTime + LATE_MS);
+    if (lease.state !== LeaseState.ACTIVE) return;
+    key.active++;
+    key.pool.active++;
+    key.pool.usageOf(lease.model).active++;
+    if (lease.sessionId !== '') {
+      const ofSession = this.sessions.get(lease.sessionId);
+      if (ofSession === undefined) this.sessions.set(lease.sessionId, new Set([lease]));
+      else ofSession.add(lease);
+    }
+    const limit = key.settings.maxConcurrentLeases ?? key.pool.settings.maxConcurrentLeases;
+    if (limit > 0 && key.active >= limit) key.pool.withdraw(key);
+  }
+
+  /** An active lease gives its slot back and waits for a late report. */
+  suspend(lease: Lease, state: 2 | 3, now: number): void {
+    this.#freeSlot(lease, now);
+    lease.state = state;
+    this.count(lease, endingOf(lease), 1);
+    this.leaseDeadlines.set(lease, lease.expireTime + LATE_MS);
+    this.changes.leases.add(lease);
+  }
+
+  /** A lease ends for good. What it counts as is the caller's affair. */
+  end(lease: Lease, now: number): void {
+    if (lease.state === LeaseState.ACTIVE) this.#freeSlot(lease, now);
+    this.forget(lease);
+  }
+
+  forget(lease: Lease): void {
+    lease.state = LeaseState.ENDED;
+    this.leaseDeadlines.delete(lease);
+    lease.key.leases.delete(lease);
+    const ofBoot = this.leases.get(lease.boot);
+    ofBoot?.delete(lease.seq);
+    if (ofBoot?.size === 0) this.leases.delete(lease.boot);
+    this.changes.leases.add(lease);
+  }
+
+  /** Moves the counts of the lease's key, pool and model. */
+  count(lease: Lease, field: keyof UsageCounts, by: number): void {
+    if (by === 0) return;
+    const { key } = lease;
+    const model = key.pool.usageOf(lease.model);
+    key.usage[field] += by;
+    key.pool.usage[field] += by;
+    model.counts[field] += by;
+    this.changes.usage.add(key);
+    this.changes.poolUsage.add(key.pool);
+    this.changes.modelUsage.add(model);
+  }
+
+  #freeSlot(lease: Lease, now: number): void {
+    const { key } = lease;
+    key.active--;
+    key.pool.active--;
+    key.pool.supplied = true;
+    key.pool.usageOf(lease.model).active--;
+    if (lease.sessionId !== '') {
+      const ofSession = this.sessions.get(lease.sessionId);
+      ofSession?.delete(lease);
+      if (ofSession?.size === 0) this.sessions.delete(lease.sessionId);
+    }
+    const limit = key.settings.maxConcurrentLeases ?? key.pool.settings.maxConcurrentLeases;
+    if (limit > 0 && key.active === limit - 1) key.pool.place(key, now);
+  }
+
+  #watchRests(resting: Resting): void {
+    if (resting.rests.length === 0) this.restDeadlines.delete(resting);
+    else this.restDeadlines.set(resting, earliestEnd(resting.rests));
+  }
+
+  #joinProject(key: Key): void {
+    const name = key.settings.project;
+    if (name === '') return;
+    let project = this.projects.get(name);
+    if (project === undefined) {
+      project = { name, keys: new Set(), rests: [], deadline: 0, heapIndex: -1 };
+      this.projects.set(name, project);
+    }
+    project.keys.add(key);
+    key.project = project;
+  }
+
+  #leaveProject(key: Key): void {
+    const project = key.project;
+    if (project === undefined) return;
+    project.keys.delete(key);
+    key.project = undefined;
+    // What still rests is kept for a key that comes to the project later.
+    if (project.keys.size === 0 && project.rests.length === 0) this.projects.delete(project.name);
+  }
+}
+
+/** How a lease that ended without a report of its own counts. */
+export function endingOf(lease: Lease): Ending {
+  switch (lease.lastOutcome) {
+    case Outcome.SUCCESS:
+      return 'succeeded';
+    case Outcome.FAILURE:
+      return 'failed';
+    case Outcome.UNUSED:
+      return 'unused';
+    default:
+      return lease.state === LeaseState.LEFT ? 'released' : 'expired';
+  }
+}

@@ -1,0 +1,191 @@
+import { LRUCache } from 'lru-cache';
+import { KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { Changes } from './changes.ts';
+import { allowsModel, effectiveWeight, isFull, type Key, restingUntil, stateOf } from './key.ts';
+import { Lane } from './lane.ts';
+import type { PoolSettings } from './settings.ts';
+import { noUsage, type UsageCounts } from './usage.ts';
+
+/** Lanes a pool may have beside its general one: clients choose model names. */
+const MAX_LANES = 64;
+/** A lane that nobody used for so long may give its place to another model. */
+const IDLE_LANE_MS = 600_000;
+/** Affinity keys a pool remembers; the least recently used are let go. */
+const MAX_AFFINITIES = 100_000;
+
+/** What one model's calls of a pool used. */
+export interface ModelUsage {
+  readonly pool: Pool;
+  readonly model: string;
+  readonly counts: UsageCounts;
+  active: number;
+}
+
+/** A pool: its keys, the lanes in which they take turns, and what is counted for all of them together. */
+export class Pool {
+  readonly name: string;
+  settings: PoolSettings;
+  version = 1;
+  /** By slot. */
+  readonly keys: (Key | undefined)[] = [];
+  /** By slot: the keys' ordinals, by which lanes break ties. */
+  readonly ordinals: number[] = [];
+  keyCount = 0;
+  /** Keys by KeyState. */
+  readonly states = new Int32Array(6);
+  /** Counts up whenever what keys may serve was changed by an operator. */
+  settingsVersion = 0;
+  readonly general: Lane;
+  readonly lanes = new Map<string, Lane>();
+  active = 0;
+  waiting = 0;
+  /** Of all its keys, deleted ones too. */
+  readonly usage = noUsage();
+  readonly modelUsage = new Map<string, ModelUsage>();
+  acquiresRejected = 0;
+  readonly failuresByClass: Record<string, number> = {};
+  readonly affinities: LRUCache<string, Key>;
+  /** A key joined a lane, or a lease ended, since waiting acquires were last served. */
+  supplied = false;
+  readonly #freeSlots: number[] = [];
+  readonly #changes: () => Changes;
+  readonly #newLaneId: () => number;
+
+  constructor(settings: PoolSettings, changes: () => Changes, newLaneId: () => number, generalLane?: Lane) {
+    this.name = settings.pool;
+    this.settings = settings;
+    this.#changes = changes;
+    this.#newLaneId = newLaneId;
+    this.general = generalLane ?? new Lane(newLaneId(), '', this.ordinals, 16);
+    this.lanes.set('', this.general);
+    this.affinities = new LRUCache({
+      max: MAX_AFFINITIES,
+      disposeAfter: (_key, affinityKey) => this.#changes().affinity(this, affinityKey),
+    });
+  }
+
+  /** A place for a new key. */
+  claimSlot(): number {
+    return this.#freeSlots.pop() ?? this.keys.length;
+  }
+
+  add(key: Key, now: number): void {
+    this.keys[key.slot] = key;
+    this.ordinals[key.slot] = key.ordinal;
+    this.keyCount++;
+    this.states[key.state]!++;
+    this.settingsVersion++;
+    this.#shift(KeyState.UNSPECIFIED, key.state);
+    this.place(key, now);
+  }
+
+  remove(key: Key): void {
+    for (const lane of this.lanes.values()) lane.forget(key.slot);
+    this.keys[key.slot] = undefined;
+    this.#freeSlots.push(key.slot);
+    this.keyCount--;
+    this.states[key.state]!--;
+    this.settingsVersion++;
+    this.#shift(key.state, KeyState.UNSPECIFIED);
+  }
+
+  /** Brings a key's state, its weight and its places in the lanes up to date after anything about it changed. */
+  refresh(key: Key, now: number): void {
+    const state = stateOf(key, now);
+    if (state !== key.state) {
+      const previous = key.state;
+      this.#changes().announce(key, previous);
+      this.states[previous]!--;
+      this.states[state]!++;
+      key.state = state;
+      this.#shift(previous, state);
+    }
+    this.place(key, now);
+  }
+
+  /** Puts the key into the lanes that it may serve now, takes it out of the others. */
+  place(key: Key, now: number): void {
+    const open = key.state === KeyState.AVAILABLE && !isFull(key);
+    const weight = effectiveWeight(key);
+    for (const lane of this.lanes.values()) {
+      if (open && serves(key, lane.model, now)) {
+        if (lane.has(key.slot)) lane.reweigh(key.slot, weight);
+        else this.#join(lane, key, weight);
+      } else {
+        lane.leave(key.slot);
+        lane.reweigh(key.slot, weight);
+      }
+      if (lane.touched.size > 0) this.#changes().lanes.set(lane, this);
+    }
+  }
+
+  /** Takes the key out of every lane, as when its last free lease went. */
+  withdraw(key: Key): void {
+    for (const lane of this.lanes.values()) lane.leave(key.slot);
+  }
+
+  /** The lane in which to look for a key for the model: the model's own, made on first use, or the general one. */
+  laneFor(model: string, now: number): Lane {
+    let lane = this.lanes.get(model);
+    if (lane === undefined) {
+      if (this.lanes.size > MAX_LANES && !this.#dropIdleLane(now)) return this.general;
+      lane = new Lane(this.#newLaneId(), model, this.ordinals, this.keys.length);
+      this.lanes.set(model, lane);
+      for (const key of this.keys) {
+        if (key !== undefined && key.state === KeyState.AVAILABLE && !isFull(key) && serves(key, model, now)) {
+          this.#join(lane, key, effectiveWeight(key));
+        }
+      }
+    }
+    lane.lastUsed = now;
+    return lane;
+  }
+
+  /** Counts of the model; models beyond the bound are counted together under "". */
+  usageOf(model: string): ModelUsage {
+    let usage = this.modelUsage.get(model);
+    if (usage === undefined) {
+      const name = this.modelUsage.size < MAX_LANES ? model : '';
+      usage = this.modelUsage.get(name) ?? { pool: this, model: name, counts: noUsage(), active: 0 };
+      this.modelUsage.set(name, usage);
+    }
+    return usage;
+  }
+
+  /** Keys that are neither disabled nor suspected. */
+  get enabledKeys(): number {
+    return this.states[KeyState.AVAILABLE]! + this.states[KeyState.COOLING]! + this.states[KeyState.QUARANTINED]!;
+  }
+
+  #join(lane: Lane, key: Key, weight: number): void {
+    lane.join(key.slot, key.settings.tier, weight);
+    this.supplied = true;
+  }
+
+  #shift(from: KeyState, to: KeyState): void {
+    const available = this.states[KeyState.AVAILABLE]!;
+    if (to === KeyState.AVAILABLE && available === 1)
+      this.#changes().shifts.set(this, { pool: this, exhausted: false });
+    if (from === KeyState.AVAILABLE && to !== KeyState.AVAILABLE && available === 0) {
+      this.#changes().shifts.set(this, { pool: this, exhausted: true });
+    }
+  }
+
+  #dropIdleLane(now: number): boolean {
+    let idlest: Lane | undefined;
+    for (const lane of this.lanes.values()) {
+      if (lane === this.general || lane.waiting.size > 0 || now - lane.lastUsed < IDLE_LANE_MS) continue;
+      if (idlest === undefined || lane.lastUsed < idlest.lastUsed) idlest = lane;
+    }
+    if (idlest === undefined) return false;
+    this.lanes.delete(idlest.model);
+    this.#changes().lanes.delete(idlest);
+    this.#changes().droppedLanes.add(idlest.id);
+    return true;
+  }
+}
+
+/** Whether an available key may serve the model now, caps aside. */
+export function serves(key: Key, model: string, now: number): boolean {
+  return allowsModel(key, model) && restingUntil(key, model, now) === 0;
+}

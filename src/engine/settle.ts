@@ -1,0 +1,157 @@
+import type { Finding } from '../gemini/finding.ts';
+import { ErrorClass, Outcome } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { Engine } from './engine.ts';
+import { endingOf } from './engine.ts';
+import { BalancerError } from './errors.ts';
+import { failed, succeeded } from './health.ts';
+import { judge, type Verdict } from './judgement.ts';
+import type { Key, Resting } from './key.ts';
+import { type Lease, LeaseState, leaseRef } from './lease.ts';
+import { withRest } from './rest.ts';
+import type { Ending, UsageCounts } from './usage.ts';
+
+export interface Result {
+  outcome: Outcome;
+  /** Of a failure. */
+  finding: Finding | undefined;
+  inputTokens: number;
+  outputTokens: number;
+  cachedTokens: number;
+  keepLease: boolean;
+}
+
+export interface Settlement {
+  errorClass: ErrorClass;
+  /** undefined: the call did well. */
+  advice: Verdict['advice'] | undefined;
+  late: boolean;
+  /** Makes it not have been, as when it could not be stored. Settlements are undone newest first. */
+  undo: (now: number) => void;
+}
+
+/** Takes a result in: counts it, learns from it and, unless the lease is kept, ends it. */
+export function settle(engine: Engine, lease: Lease, result: Result, now: number): Settlement {
+  const { key } = lease;
+  const before = { state: lease.state, lastOutcome: lease.lastOutcome, health: key.health };
+  const late = lease.state !== LeaseState.ACTIVE;
+  const finding =
+    result.outcome === Outcome.FAILURE
+      ? (result.finding ?? { errorClass: ErrorClass.UNKNOWN, scope: 'none', retryDelayMs: undefined })
+      : undefined;
+  const verdict = finding && judge(finding);
+  const counted: [keyof UsageCounts, number][] = [];
+  const count = (field: keyof UsageCounts, by: number): void => {
+    engine.count(lease, field, by);
+    counted.push([field, by]);
+  };
+
+  if (late) {
+    count(endingOf(lease), -1);
+    count('late', 1);
+  }
+  const ending = endingFor(result.outcome, verdict);
+  // Stays with a lease that is kept: should it expire, it counts by its last report.
+  lease.lastOutcome = ending === 'succeeded' ? Outcome.SUCCESS : ending === 'unused' ? Outcome.UNUSED : Outcome.FAILURE;
+  const ends = !result.keepLease || late;
+  if (ends) {
+    engine.end(lease, now);
+    count(ending, 1);
+  } else {
+    engine.changes.leases.add(lease);
+  }
+  if (result.outcome !== Outcome.UNUSED) {
+    count('calls', 1);
+    count('inputTokens', result.inputTokens);
+    count('outputTokens', result.outputTokens);
+    count('cachedTokens', result.cachedTokens);
+  }
+  const unrest = learn(engine, lease, result.outcome, finding, verdict, now);
+  if (finding !== undefined) countFailure(engine, key, finding.errorClass, 1);
+
+  return {
+    errorClass: finding?.errorClass ?? ErrorClass.UNSPECIFIED,
+    advice: verdict?.advice,
+    late,
+    undo: (at) => {
+      for (const [field, by] of counted) engine.count(lease, field, -by);
+      if (finding !== undefined) countFailure(engine, key, finding.errorClass, -1);
+      unrest(at);
+      engine.setHealth(key, before.health, at);
+      lease.lastOutcome = before.lastOutcome;
+      if (!ends || engine.keys.get(key.ordinal) !== key) return;
+      lease.state = before.state;
+      engine.hold(lease);
+    },
+  };
+}
+
+/** Extends an active lease. Returns the way to undo it. */
+export function renew(engine: Engine, lease: Lease, ttlMs: number | undefined, now: number): () => void {
+  if (lease.state !== LeaseState.ACTIVE) {
+    throw new BalancerError('LEASE_EXPIRED', `lease ${leaseRef(lease)} is over; acquire a new one`);
+  }
+  const { settings } = lease.key.pool;
+  const before = lease.expireTime;
+  lease.expireTime = now + Math.min(ttlMs ?? settings.defaultLeaseTtlMs, settings.maxLeaseTtlMs);
+  engine.leaseDeadlines.set(lease, lease.expireTime);
+  engine.changes.leases.add(lease);
+  return () => {
+    if (lease.state !== LeaseState.ACTIVE) return;
+    lease.expireTime = before;
+    engine.leaseDeadlines.set(lease, before);
+    engine.changes.leases.add(lease);
+  };
+}
+
+/** Counts of failures by class belong to the pool. */
+function countFailure(engine: Engine, key: Key, errorClass: ErrorClass, by: number): void {
+  const name = nameOf(errorClass);
+  const counts = key.pool.failuresByClass;
+  counts[name] = (counts[name] ?? 0) + by;
+  if (counts[name] === 0) delete counts[name];
+  engine.changes.poolUsage.add(key.pool);
+}
+
+const CLASS_NAMES = new Map<ErrorClass, string>(Object.entries(ErrorClass).map(([name, value]) => [value, name]));
+
+/** Such as RATE_LIMITED_MINUTE. */
+export function nameOf(errorClass: ErrorClass): string {
+  return CLASS_NAMES.get(errorClass) ?? 'UNKNOWN';
+}
+
+function endingFor(outcome: Outcome, verdict: Verdict | undefined): Ending {
+  if (outcome === Outcome.UNUSED) return 'unused';
+  return verdict?.failed ? 'failed' : 'succeeded';
+}
+
+/** Moves health and rests as the verdict says. Returns the way to take the rest back. */
+function learn(
+  engine: Engine,
+  lease: Lease,
+  outcome: Outcome,
+  finding: Finding | undefined,
+  verdict: Verdict | undefined,
+  now: number,
+): (at: number) => void {
+  const { key } = lease;
+  const nothing = (): void => {};
+  if (outcome === Outcome.UNUSED) return nothing;
+  if (finding === undefined || verdict === undefined || !verdict.failed) {
+    engine.setHealth(key, succeeded(key.health, now), now);
+    return nothing;
+  }
+  engine.setHealth(key, failed(key.health, finding.errorClass, verdict.ownFault, now), now);
+  if (verdict.ownFault) engine.changes.announce(key, key.state);
+  const { rest } = verdict;
+  if (rest === undefined) return nothing;
+  const wholeKey = rest.of === 'key';
+  const resting: Resting = wholeKey ? key : (key.project ?? key);
+  const model = wholeKey ? '' : lease.model;
+  const before = resting.rests;
+  const after = withRest(before, { model, cause: finding.errorClass, until: now + rest.forMs });
+  if (after === before) return nothing;
+  engine.setRests(resting, after, now);
+  return (at) => {
+    if (resting.rests === after) engine.setRests(resting, before, at);
+  };
+}
