@@ -214,8 +214,8 @@ export class Engine {
   /** Takes in a lease: a new one, one of an earlier run, or one whose end could not be stored. */
   hold(lease: Lease): void {
     const { key } = lease;
-    let ofBoot = this.leases.get(lease.boot);
-    if (ofBoot === undefined) this.leases.set(lease.boot, (ofBoot = new Map()));
+    const ofBoot = this.leases.get(lease.boot) ?? new Map<number, Lease>();
+    this.leases.set(lease.boot, ofBoot);
     ofBoot.set(lease.seq, lease);
     key.leases.add(lease);
     this.changes.leases.add(lease);

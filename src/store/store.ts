@@ -1,5 +1,9 @@
 import type { Reason } from '../engine/errors.ts';
+import type { KeySettings, PoolSettings } from '../engine/settings.ts';
 import type { Finding } from '../gemini/finding.ts';
+
+export type { KeySettings, PoolSettings } from '../engine/settings.ts';
+
 import type {
   ErrorClass,
   HealthEventKind,
@@ -236,19 +240,6 @@ export interface ImportView {
   rejected: number;
 }
 
-/** What an operator sets on a key. */
-export interface KeySettings {
-  project: string;
-  weight: number;
-  /** undefined: the pool's; 0: no limit. */
-  maxConcurrentLeases: number | undefined;
-  models: readonly string[];
-  source: string;
-  labels: Readonly<Record<string, string>>;
-  tier: number;
-  disabled: boolean;
-}
-
 export interface CreateKeyOrder {
   pool: string;
   /** Secret. */
@@ -333,18 +324,6 @@ export interface LeaseView {
   holder: string;
   acquireTime: number;
   expireTime: number;
-}
-
-export interface PoolSettings {
-  pool: string;
-  defaultLeaseTtlMs: number;
-  maxLeaseTtlMs: number;
-  maxConcurrentLeases: number;
-  maxTotalLeases: number;
-  maxWaiting: number;
-  description: string;
-  autoSuccess: boolean;
-  selection: Selection;
 }
 
 export interface PoolView extends PoolSettings {

@@ -1,3 +1,7 @@
+import type { UsageCounts } from '../../engine/usage.ts';
+
+export type { UsageCounts } from '../../engine/usage.ts';
+
 /**
  * What the SQLite store writes and reads back: rows. Memory decides what they say; the journal only keeps them.
  *
@@ -119,24 +123,11 @@ export interface HealthRow {
 }
 
 /** `acquired` is not kept: it is the sum of these and of the key's active leases, so that the sum always closes. */
-export interface UsageCounts {
-  succeeded: number;
-  failed: number;
-  expired: number;
-  unused: number;
-  released: number;
-  late: number;
-  calls: number;
-  inputTokens: number;
-  outputTokens: number;
-  cachedTokens: number;
-}
-
 export interface UsageRow extends UsageCounts {
   ordinal: number;
 }
 
-/** Counts of a pool's deleted keys, and what is counted for the pool only. */
+/** Counts of all keys of a pool, deleted ones too, and what is counted for the pool only. */
 export interface PoolUsageRow extends UsageCounts {
   pool: string;
   acquiresRejected: number;
