@@ -103,6 +103,16 @@ export class Engine {
     return key;
   }
 
+  /** A project is what keys and stored rests name; it comes into being by that. */
+  project(name: string): Project {
+    let project = this.projects.get(name);
+    if (project === undefined) {
+      project = { name, keys: new Set(), rests: [], deadline: 0, heapIndex: -1 };
+      this.projects.set(name, project);
+    }
+    return project;
+  }
+
   addPool(settings: PoolSettings, general?: { id: number }): Pool {
     const pool = new Pool(
       settings,
@@ -120,7 +130,8 @@ export class Engine {
     return new Lane(id, model, ordinals, 16);
   }
 
-  addKey(pool: Pool, fresh: NewKey, now: number): Key {
+  /** `place: false` leaves it out of the lanes until Pool.place, as while an earlier run's turns are being restored. */
+  addKey(pool: Pool, fresh: NewKey, now: number, { place } = { place: true }): Key {
     const key: Key = {
       ordinal: fresh.ordinal,
       pool,
@@ -144,7 +155,8 @@ export class Engine {
     key.state = stateOf(key, now);
     this.#watchRests(key);
     this.keys.set(key.ordinal, key);
-    pool.add(key, now);
+    pool.add(key);
+    if (place) pool.place(key, now);
     return key;
   }
 
@@ -292,15 +304,9 @@ export class Engine {
   }
 
   #joinProject(key: Key): void {
-    const name = key.settings.project;
-    if (name === '') return;
-    let project = this.projects.get(name);
-    if (project === undefined) {
-      project = { name, keys: new Set(), rests: [], deadline: 0, heapIndex: -1 };
-      this.projects.set(name, project);
-    }
-    project.keys.add(key);
-    key.project = project;
+    if (key.settings.project === '') return;
+    key.project = this.project(key.settings.project);
+    key.project.keys.add(key);
   }
 
   #leaveProject(key: Key): void {

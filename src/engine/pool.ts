@@ -69,14 +69,13 @@ export class Pool {
     return this.#freeSlots.pop() ?? this.keys.length;
   }
 
-  add(key: Key, now: number): void {
+  add(key: Key): void {
     this.keys[key.slot] = key;
     this.ordinals[key.slot] = key.ordinal;
     this.keyCount++;
     this.states[key.state]!++;
     this.settingsVersion++;
     this.#shift(KeyState.UNSPECIFIED, key.state);
-    this.place(key, now);
   }
 
   remove(key: Key): void {

@@ -12,7 +12,6 @@ import type {
   KeyReuse,
   KeyState,
   Outcome,
-  Selection,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 
 /**

@@ -1,0 +1,185 @@
+import { Changes } from '../../engine/changes.ts';
+import type { Engine } from '../../engine/engine.ts';
+import { BalancerError } from '../../engine/errors.ts';
+import type { Journal, Rows } from './journal.ts';
+
+/** An operation that is stored before memory shows it: imports and everything an administrator changes. */
+export interface Exclusive {
+  /** Judges against memory as it stands and says what to write. A throw refuses it and writes nothing. */
+  plan: () => { rows: Rows; apply: () => void | Promise<void> };
+}
+
+export interface CommitterOptions {
+  journal: Journal;
+  engine: Engine;
+  now: () => number;
+  /** What to write for the changes; called once a commit, just before it. */
+  rowsOf: (changes: Changes) => Rows;
+  /** The rows of the last rowsOf() are stored. */
+  stored: () => void;
+  /** A commit took so long, in milliseconds, or failed. */
+  measured: (ms: number, operations: number, ok: boolean) => void;
+  /** The store stopped or resumed taking writes. */
+  failing: (failing: boolean, cause: Error | undefined) => void;
+}
+
+interface Confirmation {
+  undo: ((now: number) => void) | undefined;
+  resolve: () => void;
+  reject: (error: Error) => void;
+}
+
+interface QueuedExclusive extends Exclusive {
+  resolve: () => void;
+  reject: (error: Error) => void;
+}
+
+/** How long what nobody waits for (acquires, expiries) may stay unwritten, to share a commit with more of its kind. */
+const UNAWAITED_MS = 5;
+/** Between attempts while the store takes no writes. */
+const RETRY_MS = 250;
+
+/**
+ * Group commit: whatever the operations of a tick touched is written in one transaction, one transaction at a time.
+ *
+ * confirm() resolves when all that memory shows now is stored. If that fails, everything that is not confirmed is undone in
+ * memory, newest first, and rejected; what nobody waited for stays touched and is written when the store takes writes again.
+ */
+export class Committer {
+  /** Whether the last commit failed. */
+  failing = false;
+  readonly #options: CommitterOptions;
+  #confirmations: Confirmation[] = [];
+  #exclusives: QueuedExclusive[] = [];
+  #running: Promise<void> | undefined;
+  #immediate: NodeJS.Immediate | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: CommitterOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when what was applied so far is stored; `undo` takes the caller's part back if it cannot be. */
+  confirm(undo?: (now: number) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#confirmations.push({ undo, resolve, reject });
+      this.#soon();
+    });
+  }
+
+  /** Stores, then applies. One at a time, in order. */
+  exclusive(operation: Exclusive): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#exclusives.push({ ...operation, resolve, reject });
+      this.#soon();
+    });
+  }
+
+  /** Something changed that nobody waits for. */
+  touch(): void {
+    if (this.#timer !== undefined || this.#immediate !== undefined || this.#running !== undefined || this.#closed) return;
+    this.#timer = setTimeout(() => this.#run(), this.failing ? RETRY_MS : UNAWAITED_MS);
+    this.#timer.unref();
+  }
+
+  /** Stores all there is. Resolves when that is done, or has failed. */
+  async flush(): Promise<void> {
+    await this.#running;
+    await this.#run();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    if (this.#immediate !== undefined) clearImmediate(this.#immediate);
+  }
+
+  #soon(): void {
+    if (this.#immediate !== undefined || this.#running !== undefined) return;
+    this.#immediate = setImmediate(() => this.#run());
+  }
+
+  async #run(): Promise<void> {
+    if (this.#running !== undefined) return;
+    clearTimeout(this.#timer);
+    if (this.#immediate !== undefined) clearImmediate(this.#immediate);
+    this.#timer = undefined;
+    this.#immediate = undefined;
+    this.#running = this.#commit();
+    await this.#running;
+    this.#running = undefined;
+    if (this.#confirmations.length > 0 || this.#exclusives.length > 0) this.#soon();
+    else if (!this.#options.engine.changes.empty) this.touch();
+  }
+
+  async #commit(): Promise<void> {
+    const { journal, engine } = this.#options;
+    const exclusive = this.#exclusives.shift();
+    let planned: ReturnType<Exclusive['plan']> | undefined;
+    try {
+      planned = exclusive?.plan();
+    } catch (error) {
+      exclusive!.reject(error as Error);
+    }
+    const changes = engine.changes;
+    const confirmations = this.#confirmations;
+    if (changes.empty && confirmations.length === 0 && planned === undefined) return;
+    engine.changes = new Changes();
+    this.#confirmations = [];
+    const started = this.#options.now();
+    try {
+      await journal.commit(joined(this.#options.rowsOf(changes), planned?.rows));
+    } catch (error) {
+      this.#failed(changes, confirmations, planned === undefined ? undefined : exclusive, error as Error);
+      return;
+    }
+    this.#options.measured(this.#options.now() - started, confirmations.length + (planned === undefined ? 0 : 1), true);
+    if (this.failing) {
+      this.failing = false;
+      this.#options.failing(false, undefined);
+    }
+    if (planned !== undefined) {
+      try {
+        await planned.apply();
+        exclusive!.resolve();
+      } catch (error) {
+        exclusive!.reject(error as Error);
+      }
+    }
+    this.#options.stored();
+    for (const each of confirmations) each.resolve();
+  }
+
+  #failed(changes: Changes, confirmations: Confirmation[], exclusive: QueuedExclusive | undefined, cause: Error): void {
+    const { engine, now } = this.#options;
+    this.#options.measured(0, confirmations.length, false);
+    if (!this.failing) this.#options.failing(true, cause);
+    this.failing = true;
+    engine.changes.putBack(changes);
+    // What came in during the commit stands on what now has to go.
+    const refused = [...confirmations, ...this.#confirmations];
+    this.#confirmations = [];
+    for (const each of refused.toReversed()) each.undo?.(now());
+    const error = storeUnavailable();
+    exclusive?.reject(error);
+    for (const each of refused) each.reject(error);
+  }
+}
+
+export function storeUnavailable(): BalancerError {
+  return new BalancerError('STORE_UNAVAILABLE', 'the store takes no writes now; nothing of this call was kept', {
+    retryDelayMs: RETRY_MS,
+  });
+}
+
+/** Rows of both; where both write the same row, `over` is written last. */
+function joined(base: Rows, over: Rows | undefined): Rows {
+  if (over === undefined) return base;
+  const rows: Record<string, unknown> = { ...base };
+  for (const [name, value] of Object.entries(over)) {
+    const old = rows[name];
+    rows[name] = Array.isArray(old) && Array.isArray(value) ? [...old, ...value] : value;
+  }
+  return rows as Rows;
+}

@@ -1,0 +1,247 @@
+import { Engine } from '../../engine/engine.ts';
+import { DEFAULT_POOL } from '../../engine/settings.ts';
+import type { Key, Project } from '../../engine/key.ts';
+import { type Lease, LeaseState } from '../../engine/lease.ts';
+import type { Pool } from '../../engine/pool.ts';
+import type { Rest } from '../../engine/rest.ts';
+import { noUsage } from '../../engine/usage.ts';
+import type { BootRow, CooldownRow, HealthRow, Journal, KeyRow, LaneRow, Rows, UsageRow } from './journal.ts';
+import type { Replays } from './replays.ts';
+import type { RowWriter } from './row-writer.ts';
+
+/** What an earlier run left, beside what went into the engine. */
+export interface Restored {
+  meta: Record<string, string>;
+  revision: number;
+  boots: Map<number, BootRow>;
+  reclaimed: Set<string>;
+  removedKeys: { ordinal: number; pool: string; revision: number }[];
+  /** Fingerprint to key. */
+  fingerprints: Map<string, Key>;
+  lastOrdinal: number;
+}
+
+/** Fills a new engine with what the journal holds, so that it goes on where the last run stopped. */
+export async function restore(
+  journal: Journal,
+  clock: { now: number; wallOffset: number },
+  replays: Replays,
+  makeWriter: (engine: Engine) => RowWriter,
+): Promise<{ engine: Engine; writer: RowWriter; restored: Restored }> {
+  const engine = new Engine(journal.boot);
+  const writer = makeWriter(engine);
+  const restored: Restored = {
+    meta: {},
+    revision: 0,
+    boots: new Map(),
+    reclaimed: new Set(),
+    removedKeys: [],
+    fingerprints: new Map(),
+    lastOrdinal: 0,
+  };
+  const loading = new Loading(engine, writer, clock, restored);
+  for await (const rows of journal.load()) {
+    Object.assign(restored.meta, rows.meta);
+    restored.revision = Math.max(restored.revision, rows.revision ?? 0);
+    for (const boot of rows.boots ?? []) restored.boots.set(boot.boot, boot);
+    for (const { boot, seq } of rows.reclaimed ?? []) restored.reclaimed.add(`${boot}.${seq}`);
+    for (const row of rows.replays ?? []) replays.restore(row);
+    restored.removedKeys.push(...(rows.removedKeys ?? []));
+    loading.take(rows);
+  }
+  loading.finish();
+  return { engine, writer, restored };
+}
+
+/** Rows come in parts; what needs several kinds of them waits here. */
+class Loading {
+  readonly #engine: Engine;
+  readonly #writer: RowWriter;
+  readonly #clock: { now: number; wallOffset: number };
+  readonly #restored: Restored;
+  readonly #keys: KeyRow[] = [];
+  readonly #health = new Map<number, HealthRow>();
+  readonly #usage = new Map<number, UsageRow>();
+  readonly #cooldowns: CooldownRow[] = [];
+  readonly #pools: Rows[] = [];
+  readonly #lanes: LaneRow[] = [];
+  readonly #rest: Rows[] = [];
+
+  constructor(engine: Engine, writer: RowWriter, clock: { now: number; wallOffset: number }, restored: Restored) {
+    this.#engine = engine;
+    this.#writer = writer;
+    this.#clock = clock;
+    this.#restored = restored;
+  }
+
+  take(rows: Rows): void {
+    for (const row of rows.keys ?? []) this.#keys.push(row);
+    for (const row of rows.health ?? []) this.#health.set(row.ordinal, row);
+    for (const row of rows.usage ?? []) this.#usage.set(row.ordinal, row);
+    for (const row of rows.cooldowns ?? []) this.#cooldowns.push(row);
+    for (const row of rows.lanes ?? []) this.#lanes.push(row);
+    if (rows.pools || rows.poolUsage || rows.modelUsage) this.#pools.push(rows);
+    if (rows.turns || rows.leases || rows.affinities) this.#rest.push(rows);
+  }
+
+  finish(): void {
+    this.#addPools();
+    this.#addKeys();
+    for (const rows of this.#rest) this.#restoreTurns(rows);
+    for (const pool of this.#engine.pools.values()) {
+      for (const key of pool.keys) if (key !== undefined) pool.place(key, this.#clock.now);
+    }
+    for (const rows of this.#rest) {
+      this.#restoreLeases(rows);
+      for (const row of (rows.affinities ?? []).toSorted((a, b) => a.time - b.time)) {
+        const key = this.#engine.keys.get(row.ordinal);
+        if (key !== undefined) this.#engine.pools.get(row.pool)?.affinities.set(row.affinityKey, key);
+      }
+    }
+    // Sessions do not outlive the process.
+    for (const leases of [...this.#engine.sessions.values()]) {
+      for (const lease of [...leases]) this.#engine.suspend(lease, LeaseState.LEFT, this.#clock.now);
+    }
+  }
+
+  #addPools(): void {
+    const rows = this.#pools;
+    const general = new Map(this.#lanes.filter((lane) => lane.model === '').map((lane) => [lane.pool, lane]));
+    for (const row of rows.flatMap((each) => each.pools ?? [])) {
+      const { version, ...settings } = row;
+      const lane = general.get(row.pool);
+      const pool = this.#engine.addPool(
+        { ...settings, selection: settings.selection as 0 | 1 | 2 },
+        lane && { id: lane.lane },
+      );
+      pool.version = version;
+    }
+    if (!this.#engine.pools.has(DEFAULT_POOL.pool)) this.#engine.addPool(DEFAULT_POOL);
+    for (const { pool: name, acquiresRejected, failuresByClass, ...counts } of rows.flatMap((each) => each.poolUsage ?? [])) {
+      const pool = this.#engine.pools.get(name);
+      if (pool === undefined) continue;
+      Object.assign(pool.usage, counts);
+      Object.assign(pool.failuresByClass, failuresByClass);
+      pool.acquiresRejected = acquiresRejected;
+    }
+    for (const { pool: name, model, ...counts } of rows.flatMap((each) => each.modelUsage ?? [])) {
+      const pool = this.#engine.pools.get(name);
+      if (pool !== undefined) Object.assign(pool.usageOf(model).counts, counts);
+    }
+    for (const row of this.#lanes) {
+      const pool = this.#engine.pools.get(row.pool);
+      if (pool === undefined) continue;
+      const lane = row.model === '' ? pool.general : this.#engine.lane(row.lane, row.model, pool.ordinals);
+      lane.virtualTimes.set(row.virtualTimes);
+      lane.picks = row.picks;
+      lane.lastUsed = this.#clock.now;
+      pool.lanes.set(row.model, lane);
+    }
+  }
+
+  #addKeys(): void {
+    const { now } = this.#clock;
+    const rests = this.#restsByOwner();
+    for (const row of this.#keys.sort((a, b) => a.ordinal - b.ordinal)) {
+      const pool = this.#engine.pools.get(row.pool);
+      if (pool === undefined) continue;
+      const health = this.#health.get(row.ordinal);
+      const usage = noUsage();
+      const { ordinal: _, ...counts } = this.#usage.get(row.ordinal) ?? { ordinal: 0 };
+      Object.assign(usage, counts);
+      const { ordinal, pool: __, fingerprint, redactedKey, createTime, updateTime, version, createRevision, ...settings } = row;
+      const record = { fingerprint, redactedKey, createTime, updateTime, version, createRevision };
+      const key = this.#engine.addKey(
+        pool,
+        {
+          ordinal,
+          settings: { ...settings, maxConcurrentLeases: settings.maxConcurrentLeases ?? undefined },
+          record: { ...record, revision: health?.revision ?? createRevision },
+          usage,
+          rests: rests.get(`key ${ordinal}`) ?? [],
+          lastAcquire: this.#time(health?.lastAcquireTime),
+          ...(health === undefined
+            ? {}
+            : {
+                health: {
+                  factor: health.factor,
+                  consecutiveFailures: health.consecutiveFailures,
+                  lastErrorClass: health.lastErrorClass as 0,
+                  lastSuccess: this.#time(health.lastSuccessTime),
+                  lastFailure: this.#time(health.lastFailureTime),
+                },
+              }),
+        },
+        now,
+        { place: false },
+      );
+      this.#restored.fingerprints.set(fingerprint, key);
+      this.#restored.lastOrdinal = Math.max(this.#restored.lastOrdinal, ordinal);
+      for (const rest of key.rests) this.#writer.knowRest(key, rest.model);
+    }
+    for (const [owner, ofOwner] of rests) {
+      const name = owner.startsWith('project ') ? owner.slice('project '.length) : undefined;
+      if (name !== undefined) this.#restProject(name, ofOwner);
+    }
+  }
+
+  #restProject(name: string, rests: readonly Rest[]): void {
+    const project: Project = this.#engine.project(name);
+    for (const rest of rests) this.#writer.knowRest(project, rest.model);
+    this.#engine.setRests(project, rests, this.#clock.now);
+  }
+
+  #restoreTurns(rows: Rows): void {
+    const lanes = new Map<number, { pool: Pool; model: string }>();
+    for (const { lane, pool: name, model } of this.#lanes) {
+      const pool = this.#engine.pools.get(name);
+      if (pool !== undefined) lanes.set(lane, { pool, model });
+    }
+    for (const { lane: id, ordinal, pass, lastPick } of rows.turns ?? []) {
+      const key = this.#engine.keys.get(ordinal);
+      const at = lanes.get(id);
+      if (key === undefined || at === undefined || key.pool !== at.pool) continue;
+      const weight = key.settings.weight * key.health.factor;
+      at.pool.lanes.get(at.model)?.restore(key.slot, key.settings.tier, pass, lastPick, weight);
+    }
+  }
+
+  #restoreLeases(rows: Rows): void {
+    for (const row of rows.leases ?? []) {
+      const key = this.#engine.keys.get(row.ordinal);
+      if (key === undefined) continue;
+      const lease: Lease = {
+        boot: row.boot,
+        seq: row.seq,
+        key,
+        model: row.model,
+        caller: row.caller,
+        acquireTime: row.acquireTime - this.#clock.wallOffset,
+        expireTime: row.expireTime - this.#clock.wallOffset,
+        state: row.state,
+        sessionId: row.sessionId,
+        lastOutcome: row.lastOutcome as 0,
+        deadline: 0,
+        heapIndex: -1,
+      };
+      key.lastAcquire = Math.max(key.lastAcquire ?? 0, lease.acquireTime);
+      this.#engine.hold(lease);
+    }
+  }
+
+  #restsByOwner(): Map<string, Rest[]> {
+    const rests = new Map<string, Rest[]>();
+    for (const row of this.#cooldowns) {
+      const name = `${row.ownerKind} ${row.owner}`;
+      const rest = { model: row.model, cause: row.cause as 0, until: row.untilTime - this.#clock.wallOffset };
+      const ofOwner = rests.get(name);
+      if (ofOwner === undefined) rests.set(name, [rest]);
+      else ofOwner.push(rest);
+    }
+    return rests;
+  }
+
+  #time(wall: number | null | undefined): number | undefined {
+    return wall === null || wall === undefined ? undefined : wall - this.#clock.wallOffset;
+  }
+}
