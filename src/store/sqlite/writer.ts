@@ -1,0 +1,156 @@
+import Database from 'better-sqlite3';
+import { randomUUID } from 'node:crypto';
+import type { ImportRow, Rows } from './journal.ts';
+import { migrate } from './migrations.ts';
+import { column, decode, deleteSql, encode, IMPORTS, selectSql, TABLES, upsertSql } from './tables.ts';
+
+/** Rows in one part of a load: small enough to pass between threads at once. */
+const PART = 5_000;
+
+/** Tables that hold rows of a key beside its own. */
+const OF_KEY = ['key_secrets', 'key_health', 'key_usage', 'turns', 'affinities', 'leases'] as const;
+
+/** The database, used by one thread: opens it as its only owner, writes rows, reads them back. */
+export class Writer {
+  readonly storeId: string;
+  readonly boot: number;
+  readonly #db: Database.Database;
+  readonly #statements = new Map<string, Database.Statement>();
+
+  /** Throws with code SQLITE_BUSY when another process has it. */
+  constructor(path: string, durability: 'full' | 'normal', startTime: number) {
+    const db = new Database(path, { timeout: 0 });
+    this.#db = db;
+    try {
+      // The lock is the operating system's: it goes with the process, however that ends.
+      db.pragma('locking_mode = EXCLUSIVE');
+      db.pragma('journal_mode = WAL');
+      db.pragma(`synchronous = ${durability === 'full' ? 'FULL' : 'NORMAL'}`);
+      db.pragma('secure_delete = ON');
+      db.pragma('journal_size_limit = 67108864');
+      db.exec('BEGIN IMMEDIATE; COMMIT');
+      migrate(db, path);
+      db.prepare("INSERT OR IGNORE INTO meta (name, value) VALUES ('store_id', ?)").run(randomUUID());
+      this.storeId = (db.prepare("SELECT value FROM meta WHERE name = 'store_id'").get() as { value: string }).value;
+      const last = db.prepare('SELECT max(boot) AS boot FROM boots').get() as { boot: number | null };
+      this.boot = (last.boot ?? 0) + 1;
+      db.prepare('INSERT INTO boots (boot, start_time, watermark) VALUES (?, ?, 0)').run(this.boot, startTime);
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+
+  *load(): Generator<Rows> {
+    const meta = this.#db.prepare('SELECT name, value FROM meta').all() as { name: string; value: string }[];
+    const named = Object.fromEntries(meta.map(({ name, value }) => [name, value]));
+    yield { meta: named, revision: Number(named['revision'] ?? 0) };
+    for (const table of TABLES) {
+      const where = table.rows === 'boots' ? ` WHERE boot < ${this.boot} ORDER BY boot` : '';
+      let part: unknown[] = [];
+      for (const row of this.#db.prepare(selectSql(table) + where).iterate()) {
+        part.push(decode(table, row as Record<string, unknown>));
+        if (part.length < PART) continue;
+        yield { [table.rows]: part };
+        part = [];
+      }
+      if (part.length > 0) yield { [table.rows]: part };
+    }
+  }
+
+  /** One transaction for all rows. */
+  commit(rows: Rows): void {
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      this.#write(rows);
+      this.#db.exec('COMMIT');
+    } catch (error) {
+      // Some errors have ended the transaction already.
+      if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
+      throw error;
+    }
+  }
+
+  readSecret(ordinal: number): Uint8Array | undefined {
+    const row = this.#prepared('SELECT sealed FROM key_secrets WHERE ordinal = ?').get(ordinal);
+    return (row as { sealed: Uint8Array } | undefined)?.sealed;
+  }
+
+  readImports({ pool, before, limit }: { pool: string; before: number; limit: number }): ImportRow[] {
+    const sql = `${selectSql(IMPORTS)} WHERE (?1 = '' OR pool = ?1) AND (?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3`;
+    return this.#prepared(sql).all(pool, before, limit) as ImportRow[];
+  }
+
+  close(): void {
+    this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    this.#db.close();
+  }
+
+  #write(rows: Rows): void {
+    for (const [name, value] of Object.entries(rows.meta ?? {})) this.#setMeta(name, value);
+    if (rows.revision !== undefined) this.#setMeta('revision', String(rows.revision));
+    for (const lane of rows.droppedLanes ?? []) {
+      this.#prepared(deleteSql('lanes', ['lane'])).run(lane);
+      this.#prepared(deleteSql('turns', ['lane'])).run(lane);
+    }
+    for (const table of [...TABLES, IMPORTS]) {
+      const list = rows[table.rows] as object[] | undefined;
+      if (list === undefined || list.length === 0) continue;
+      const upsert = this.#prepared(upsertSql(table));
+      for (const row of list) upsert.run(encode(table, row));
+    }
+    for (const { ordinal, sealed } of rows.keys ?? []) {
+      if (sealed === undefined) continue;
+      this.#prepared('INSERT OR REPLACE INTO key_secrets (ordinal, sealed) VALUES (?, ?)').run(ordinal, sealed);
+    }
+    this.#delete('leases', ['boot', 'seq'], rows.endedLeases);
+    this.#delete('cooldowns', ['ownerKind', 'owner', 'model'], rows.endedCooldowns);
+    this.#delete('affinities', ['pool', 'affinityKey'], rows.droppedAffinities);
+    for (const ordinal of rows.deletedKeys ?? []) this.#deleteKey(ordinal);
+    for (const pool of rows.deletedPools ?? []) this.#deletePool(pool);
+    this.#prune(rows.prune);
+  }
+
+  #delete(table: string, fields: readonly string[], list: readonly object[] | undefined): void {
+    if (list === undefined || list.length === 0) return;
+    const statement = this.#prepared(deleteSql(table, fields));
+    for (const row of list) statement.run(fields.map((field) => (row as Record<string, unknown>)[field]));
+  }
+
+  #deleteKey(ordinal: number): void {
+    for (const table of OF_KEY) this.#prepared(deleteSql(table, ['ordinal'])).run(ordinal);
+    this.#prepared("DELETE FROM cooldowns WHERE owner_kind = 'key' AND owner = ?").run(String(ordinal));
+    this.#prepared(deleteSql('api_keys', ['ordinal'])).run(ordinal);
+  }
+
+  #deletePool(pool: string): void {
+    this.#prepared('DELETE FROM turns WHERE lane IN (SELECT lane FROM lanes WHERE pool = ?)').run(pool);
+    for (const table of ['lanes', 'pool_usage', 'model_usage', 'affinities', 'pools']) {
+      this.#prepared(deleteSql(table, ['pool'])).run(pool);
+    }
+  }
+
+  #prune(prune: Rows['prune']): void {
+    if (prune?.replays !== undefined) this.#prepared('DELETE FROM replays WHERE time < ?').run(prune.replays);
+    if (prune?.reclaimed !== undefined) {
+      this.#prepared(`DELETE FROM reclaimed_leases WHERE ${column('forgetTime')} < ?`).run(prune.reclaimed);
+    }
+    if (prune?.removedKeys !== undefined) {
+      this.#prepared('DELETE FROM removed_keys WHERE revision <= ?').run(prune.removedKeys);
+    }
+    if (prune?.boots !== undefined) this.#prepared('DELETE FROM boots WHERE boot < ?').run(prune.boots);
+  }
+
+  #setMeta(name: string, value: string): void {
+    this.#prepared('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)').run(name, value);
+  }
+
+  #prepared(sql: string): Database.Statement {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+}
