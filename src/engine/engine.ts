@@ -124,9 +124,14 @@ export class Engine {
     return pool;
   }
 
+  /** Numbers of lanes up to this one are taken. */
+  reserveLanes(id: number): void {
+    this.#lastLane = Math.max(this.#lastLane, id);
+  }
+
   /** A lane of an earlier run, under its number. */
   lane(id: number, model: string, ordinals: ArrayLike<number>): Lane {
-    this.#lastLane = Math.max(this.#lastLane, id);
+    this.reserveLanes(id);
     return new Lane(id, model, ordinals, 16);
   }
 

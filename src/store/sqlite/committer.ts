@@ -7,6 +7,8 @@ import type { Journal, Rows } from './journal.ts';
 export interface Exclusive {
   /** Judges against memory as it stands and says what to write. A throw refuses it and writes nothing. */
   plan: () => { rows: Rows; apply: () => void | Promise<void> };
+  /** It was planned, but could not be stored. */
+  refused?: () => void;
 }
 
 export interface CommitterOptions {
@@ -162,6 +164,7 @@ export class Committer {
     this.#confirmations = [];
     for (const each of refused.toReversed()) each.undo?.(now());
     const error = storeUnavailable();
+    exclusive?.refused?.();
     exclusive?.reject(error);
     for (const each of refused) each.reject(error);
   }

@@ -106,6 +106,7 @@ class Loading {
 
   #addPools(): void {
     const rows = this.#pools;
+    for (const { lane } of this.#lanes) this.#engine.reserveLanes(lane);
     const general = new Map(this.#lanes.filter((lane) => lane.model === '').map((lane) => [lane.pool, lane]));
     for (const row of rows.flatMap((each) => each.pools ?? [])) {
       const { version, ...settings } = row;
@@ -116,7 +117,10 @@ class Loading {
       );
       pool.version = version;
     }
-    if (!this.#engine.pools.has(DEFAULT_POOL.pool)) this.#engine.addPool(DEFAULT_POOL);
+    if (!this.#engine.pools.has(DEFAULT_POOL.pool)) {
+      const lane = general.get(DEFAULT_POOL.pool);
+      this.#engine.addPool(DEFAULT_POOL, lane && { id: lane.lane });
+    }
     for (const { pool: name, acquiresRejected, failuresByClass, ...counts } of rows.flatMap((each) => each.poolUsage ?? [])) {
       const pool = this.#engine.pools.get(name);
       if (pool === undefined) continue;

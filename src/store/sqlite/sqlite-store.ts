@@ -11,27 +11,44 @@ import { renew, settle } from '../../engine/settle.ts';
 import { shortage } from '../../engine/shortage.ts';
 import { Outcome } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { LeaseIds } from '../lease-id.ts';
+import { MasterKeyError } from '../master-key.ts';
 import type { SecretCache } from '../secret-cache.ts';
 import type {
   AcquireOrder,
   BatchGrant,
   BatchOrder,
+  CreateKeyOrder,
   HealthChange,
   Idempotency,
+  ImportOrder,
+  ImportOutcome,
+  ImportView,
+  KeyQuery,
+  KeyView,
   LeaseGrant,
+  LeaseView,
+  Page,
+  PoolSettings,
+  PoolView,
+  RemovedKey,
   Renewal,
   RenewOrder,
+  Replayable,
   Report,
   ReportOutcome,
   Store,
   StoreStats,
+  UpdateKeyOrder,
 } from '../store.ts';
 import type { Vault } from '../vault.ts';
-import { Admin } from './admin.ts';
+import type { AdminContext } from './admin-context.ts';
 import { Committer, storeUnavailable } from './committer.ts';
 import { HealthLog } from './health-log.ts';
 import type { Journal, Rows } from './journal.ts';
+import { Importer } from './importer.ts';
+import { KeyAdmin } from './key-admin.ts';
 import { LeaseFinder } from './lease-finder.ts';
+import { PoolAdmin } from './pool-admin.ts';
 import { Replays } from './replays.ts';
 import { restore } from './restore.ts';
 import { RowWriter } from './row-writer.ts';
@@ -51,7 +68,7 @@ export interface SqliteStoreOptions {
  * A store that decides in memory (the engine) and remembers in a journal that one process owns. Acquires are answered at once
  * and written right after; everything else is answered when its group commit is done.
  */
-export class SqliteStore {
+export class SqliteStore implements Store {
   readonly #engine: Engine;
   readonly #options: SqliteStoreOptions;
   readonly #clock: Clock;
@@ -63,8 +80,9 @@ export class SqliteStore {
   readonly #latencies = new Map<string, PoolLatencies>();
   readonly #totalLatencies = newLatencies();
   readonly #commits = { count: 0, operations: 0, failures: 0, latency: createHistogram() };
-  /** Management: keys, pools, leases, imports. */
-  readonly admin: Admin;
+  readonly #keys: KeyAdmin;
+  readonly #pools: PoolAdmin;
+  readonly #importer: Importer;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Infinity;
   #pendingChanges: Changes | undefined;
@@ -89,7 +107,8 @@ export class SqliteStore {
       },
     });
     this.#finder = new LeaseFinder(loaded.engine, options.leaseIds, this.#clock, loaded.restored);
-    this.admin = new Admin({
+    let { lastOrdinal } = loaded.restored;
+    const context: AdminContext = {
       engine: loaded.engine,
       committer: this.#committer,
       replays,
@@ -99,9 +118,15 @@ export class SqliteStore {
       journal: options.journal,
       clock: this.#clock,
       fingerprints: loaded.restored.fingerprints,
-      lastOrdinal: loaded.restored.lastOrdinal,
+      claimOrdinals: (count) => {
+        lastOrdinal += count;
+        return lastOrdinal - count + 1;
+      },
       statsOf: (pool) => this.#poolStats(pool, false),
-    });
+    };
+    this.#keys = new KeyAdmin(context);
+    this.#pools = new PoolAdmin(context);
+    this.#importer = new Importer(context, this.#keys);
   }
 
   /** Goes on where the journal's last owner stopped. */
@@ -110,8 +135,9 @@ export class SqliteStore {
     const replays = new Replays(() => clock.now() + clock.wallOffset());
     const at = { now: clock.now(), wallOffset: clock.wallOffset() };
     const loaded = await restore(journal, at, replays, (engine) => new RowWriter(engine));
+    await checkMasterKey(options, loaded.restored.meta['master_key_check']);
     const store = new SqliteStore(options, loaded, replays);
-    await store.admin.start();
+    await store.#importer.start();
     options.secrets.resize(loaded.engine.keys.size);
     store.#advance();
     store.#arm();
@@ -137,12 +163,12 @@ export class SqliteStore {
           granted.batches.map((batch) => batch.map((lease) => [lease.boot, lease.seq])),
         );
         const batches = await this.#grants(granted.batches, false, waitedMs);
-        return { batches: batches.map((leases, i) => ({ requestedSize: request.batchSizes[i]!, leases })), replayed: false };
+        return batchGrant(request, batches);
       },
       async (answer) => {
         const leases = (JSON.parse(answer) as [number, number][][]).map((batch) => batch.map((ref) => this.#active(ref)));
         const batches = await this.#grants(leases, true, 0);
-        return { batches: batches.map((each, i) => ({ requestedSize: request.batchSizes[i]!, leases: each })), replayed: true };
+        return batchGrant(request, batches);
       },
     );
   }
@@ -197,7 +223,68 @@ export class SqliteStore {
     };
   }
 
-  get position(): HealthLog['position'] {
+  importKeys(order: ImportOrder): Promise<ImportOutcome> {
+    return this.#importer.import(order);
+  }
+
+  createKey(order: CreateKeyOrder): Promise<Replayable<KeyView>> {
+    return this.#keys.create(order);
+  }
+
+  updateKey(order: UpdateKeyOrder): Promise<Replayable<KeyView>> {
+    return this.#keys.update(order);
+  }
+
+  deleteKey(order: { keyId: string; etag: string; allowMissing: boolean }): Promise<void> {
+    return this.#keys.delete(order);
+  }
+
+  resetKey(id: string): Promise<KeyView> {
+    return this.#keys.reset(id);
+  }
+
+  async getKey(id: string): Promise<KeyView> {
+    this.#advance();
+    return this.#keys.get(id);
+  }
+
+  async listKeys(query: KeyQuery): Promise<Page<KeyView> & { totalSize: number }> {
+    this.#advance();
+    return this.#keys.list(query);
+  }
+
+  async listLeases(query: { pool: string; keyId: string; after: string; limit: number }): Promise<Page<LeaseView>> {
+    this.#advance();
+    return this.#keys.listLeases(query);
+  }
+
+  async revokeLease(ref: string): Promise<void> {
+    this.#advance();
+    await this.#keys.revokeLease(ref);
+  }
+
+  listImports(query: { pool: string; after: string; limit: number }): Promise<Page<ImportView>> {
+    return this.#importer.history(query);
+  }
+
+  async listPools(query: { after: string; limit: number }): Promise<Page<PoolView>> {
+    this.#advance();
+    return this.#pools.list(query);
+  }
+
+  createPool(order: { pool: PoolSettings; idempotency: Idempotency | undefined }): Promise<PoolView> {
+    return this.#pools.create(order);
+  }
+
+  updatePool(order: { pool: string; etag: string; change: Partial<Omit<PoolSettings, 'pool'>> }): Promise<PoolView> {
+    return this.#pools.update(order);
+  }
+
+  deletePool(order: { pool: string; etag: string }): Promise<void> {
+    return this.#pools.delete(order);
+  }
+
+  async position(): Promise<{ storeId: string; revision: number }> {
     return this.#healthLog.position;
   }
 
@@ -205,7 +292,17 @@ export class SqliteStore {
     return this.#healthLog.subscribe(listener);
   }
 
-  removedSince(revision: number): ReturnType<HealthLog['removedSince']> {
+  async healthPage(query: {
+    pools: readonly string[];
+    sinceRevision: number;
+    after: string;
+    limit: number;
+  }): Promise<Page<KeyView>> {
+    this.#advance();
+    return this.#keys.healthPage(query);
+  }
+
+  async removedSince(revision: number): Promise<readonly RemovedKey[] | undefined> {
     return this.#healthLog.removedSince(revision);
   }
 
@@ -435,7 +532,10 @@ export class SqliteStore {
     if (reclaimed.length > 0) rows.reclaimed = reclaimed;
     if (this.#replays.unwritten) rows.replays = this.#replays.rows();
     const prune = this.#finder.prune(wallNow);
-    if (prune !== undefined) rows.prune = { ...prune, removedKeys: this.#healthLog.horizon };
+    if (prune !== undefined) {
+      rows.prune = { ...prune, removedKeys: this.#healthLog.horizon };
+      rows.meta = { removed_horizon: String(this.#healthLog.horizon) };
+    }
     this.#pendingReplays = rows.replays ?? [];
     return rows;
   }
@@ -480,6 +580,22 @@ export class SqliteStore {
     for (const pool of this.#engine.pools.values()) bytes += pool.keyCount * (perKey + pool.lanes.size * perPlace);
     return bytes;
   }
+}
+
+/** Another master key than the one that sealed the keys is noticed here and not at the first lease. */
+async function checkMasterKey({ vault, journal }: SqliteStoreOptions, stored: string | undefined): Promise<void> {
+  const check = vault.check();
+  if (stored === undefined) await journal.commit({ meta: { master_key_check: check } });
+  else if (stored !== check) {
+    throw new MasterKeyError('the master key is not the one that the stored keys were sealed with');
+  }
+}
+
+function batchGrant(request: BatchOrder, batches: LeaseGrant[][]): BatchGrant {
+  return {
+    batches: batches.map((leases, index) => ({ requestedSize: request.batchSizes[index]!, leases })),
+    replayed: false,
+  };
 }
 
 function newLatencies(): PoolLatencies {

@@ -1,0 +1,53 @@
+import { type Clock, systemClock } from '../engine/clock.ts';
+import { LeaseIds } from './lease-id.ts';
+import { loadMasterKey, type MasterKeySource } from './master-key.ts';
+import { SecretCache } from './secret-cache.ts';
+import { hasDatabase } from './sqlite/data-dir.ts';
+import { openJournal } from './sqlite/open-journal.ts';
+import { SqliteStore } from './sqlite/sqlite-store.ts';
+import type { Store } from './store.ts';
+import { Vault } from './vault.ts';
+
+export interface OpenStoreOptions {
+  dataDir: string;
+  durability: 'full' | 'normal';
+  masterKey: MasterKeySource;
+  /** Decrypted keys to keep in memory; undefined: by the number of keys. */
+  cacheSize?: number;
+  clock?: Clock;
+  warn?: (message: string) => void;
+}
+
+/** A store that is open, and what only its owner does with it. */
+export interface OwnedStore extends Store {
+  /** Says in the data dir where this owner listens. */
+  announce(addresses: { grpc?: string; http?: string; socket?: string }): Promise<void>;
+}
+
+/** Opens the store of a data dir as its only owner. Rejects with a DataDirError or a MasterKeyError. */
+export async function openStore(options: OpenStoreOptions): Promise<OwnedStore> {
+  const { dataDir, durability, warn = () => {} } = options;
+  const used = hasDatabase(dataDir);
+  const journal = await openJournal({ dataDir, durability });
+  try {
+    const masterKey = loadMasterKey(dataDir, options.masterKey, !used);
+    if (masterKey.createdFile !== undefined) {
+      warn(`made a master key in ${masterKey.createdFile}: a backup of the data dir without it cannot be read`);
+    }
+    if (masterKey.looseFile !== undefined) warn(`master key file ${masterKey.looseFile} can be read by other users; chmod it to 600`);
+    const vault = new Vault(masterKey.key);
+    const store = await SqliteStore.open({
+      journal,
+      vault,
+      leaseIds: new LeaseIds(vault.subkey('sign leases')),
+      secrets: new SecretCache(options.cacheSize),
+      clock: options.clock ?? systemClock(),
+      onFailing: (failing, cause) =>
+        warn(failing ? `the store takes no writes: ${cause?.message}` : 'the store takes writes again'),
+    });
+    return Object.assign(store, { announce: (addresses: object) => journal.announce(addresses) });
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
+}
