@@ -76,9 +76,9 @@ export class Writer {
     return (row as { sealed: Uint8Array } | undefined)?.sealed;
   }
 
-  readImports({ pool, before, limit }: { pool: string; before: number; limit: number }): ImportRow[] {
-    const sql = `${selectSql(IMPORTS)} WHERE (?1 = '' OR pool = ?1) AND (?2 = 0 OR id < ?2) ORDER BY id DESC LIMIT ?3`;
-    return this.#prepared(sql).all(pool, before, limit) as ImportRow[];
+  readImports(query: { pool: string; before: number; limit: number }): ImportRow[] {
+    const sql = `${selectSql(IMPORTS)} WHERE (@pool = '' OR pool = @pool) AND (@before = 0 OR id < @before) ORDER BY id DESC LIMIT @limit`;
+    return this.#prepared(sql).all(query) as ImportRow[];
   }
 
   close(): void {
