@@ -47,7 +47,8 @@ export class LeaseIds {
     if (leaseId.length > (LONGEST * 4) / 3 + 4) return undefined;
     const buffer = Buffer.from(leaseId, 'base64url');
     // Base64 is read leniently; only the form that sign() writes is one id.
-    if (buffer.length < HEAD + 2 + TAG || buffer[0] !== VERSION || buffer.toString('base64url') !== leaseId) return undefined;
+    if (buffer.length < HEAD + 2 + TAG || buffer[0] !== VERSION || buffer.toString('base64url') !== leaseId)
+      return undefined;
     const body = buffer.subarray(0, buffer.length - TAG);
     if (!timingSafeEqual(this.#tag(body).subarray(0, TAG), buffer.subarray(body.length))) return undefined;
     const callerEnd = HEAD + 1 + body[HEAD]!;

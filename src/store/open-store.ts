@@ -34,7 +34,8 @@ export async function openStore(options: OpenStoreOptions): Promise<OwnedStore> 
     if (masterKey.createdFile !== undefined) {
       warn(`made a master key in ${masterKey.createdFile}: a backup of the data dir without it cannot be read`);
     }
-    if (masterKey.looseFile !== undefined) warn(`master key file ${masterKey.looseFile} can be read by other users; chmod it to 600`);
+    if (masterKey.looseFile !== undefined)
+      warn(`master key file ${masterKey.looseFile} can be read by other users; chmod it to 600`);
     const vault = new Vault(masterKey.key);
     const store = await SqliteStore.open({
       journal,

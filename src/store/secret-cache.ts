@@ -6,7 +6,8 @@ import { LRUCache } from 'lru-cache';
  */
 export function cacheCapacity(keys: number, configured?: number): number {
   if (configured !== undefined) return configured;
-  const floor = keys < 100 ? 100 : keys <= 1000 ? Math.max(100, Math.floor(keys / 10)) : Math.min(1000, Math.floor(keys / 10));
+  const floor =
+    keys < 100 ? 100 : keys <= 1000 ? Math.max(100, Math.floor(keys / 10)) : Math.min(1000, Math.floor(keys / 10));
   return Math.max(floor, Math.min(keys, 100_000));
 }
 
@@ -49,7 +50,9 @@ export class SecretCache {
   resize(keys: number): void {
     const wanted = cacheCapacity(keys, this.#configured);
     if (wanted <= this.#cache.max) return;
-    const grown = new LRUCache<number, string>({ max: this.#configured ?? Math.min(100_000, Math.max(wanted, this.#cache.max * 2)) });
+    const grown = new LRUCache<number, string>({
+      max: this.#configured ?? Math.min(100_000, Math.max(wanted, this.#cache.max * 2)),
+    });
     grown.load(this.#cache.dump());
     this.#cache = grown;
   }

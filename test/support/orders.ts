@@ -1,5 +1,12 @@
 import { ImportConflict, KeyReuse, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import type { AcquireOrder, BatchOrder, CreateKeyOrder, ImportOrder, KeySettings, Report } from '../../src/store/store.ts';
+import type {
+  AcquireOrder,
+  BatchOrder,
+  CreateKeyOrder,
+  ImportOrder,
+  KeySettings,
+  Report,
+} from '../../src/store/store.ts';
 
 /** Orders to a store as the service makes them, with what a test does not care about filled in. */
 export function acquireOrder(order: Partial<AcquireOrder> = {}): AcquireOrder {

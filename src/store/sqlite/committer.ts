@@ -80,7 +80,8 @@ export class Committer {
 
   /** Something changed that nobody waits for. */
   touch(): void {
-    if (this.#timer !== undefined || this.#immediate !== undefined || this.#running !== undefined || this.#closed) return;
+    if (this.#timer !== undefined || this.#immediate !== undefined || this.#running !== undefined || this.#closed)
+      return;
     this.#timer = setTimeout(() => this.#run(), this.failing ? RETRY_MS : UNAWAITED_MS);
     this.#timer.unref();
   }

@@ -28,7 +28,7 @@ export class HealthLog {
   ) {
     this.#storeId = storeId;
     this.#revision = restored.revision;
-    this.#horizon = Number(restored.meta['removed_horizon'] ?? 0);
+    this.#horizon = Number(restored.meta.removed_horizon ?? 0);
     this.#removed = restored.removedKeys
       .map(({ ordinal, pool, revision }) => ({ keyId: keyId(ordinal), pool, revision }))
       .sort((a, b) => a.revision - b.revision);

@@ -105,7 +105,11 @@ export class Importer {
         const ordinal = first + index;
         const fingerprint = vault.fingerprint(item.key.apiKey);
         const known = fingerprints.has(fingerprint) || order.validateOnly;
-        prepared.push({ ordinal, fingerprint, sealed: known ? new Uint8Array() : vault.seal(ordinal, item.key.apiKey) });
+        prepared.push({
+          ordinal,
+          fingerprint,
+          sealed: known ? new Uint8Array() : vault.seal(ordinal, item.key.apiKey),
+        });
       } else {
         prepared.push(undefined);
       }
@@ -163,14 +167,19 @@ export class Importer {
           const record = { ...known.record, version: known.record.version + 1, updateTime: now };
           updated.push({ key: known, settings, record });
         }
-        results.push({ status: differs ? ImportStatus.UPDATED : ImportStatus.UNCHANGED, keyId: id, refusal: undefined });
+        results.push({
+          status: differs ? ImportStatus.UPDATED : ImportStatus.UNCHANGED,
+          keyId: id,
+          refusal: undefined,
+        });
       }
     }
     return { results, created, updated };
   }
 
   #record(order: ImportOrder, results: readonly Result[]): ImportRow {
-    const count = (...statuses: ImportStatus[]): number => results.filter((each) => statuses.includes(each.status)).length;
+    const count = (...statuses: ImportStatus[]): number =>
+      results.filter((each) => statuses.includes(each.status)).length;
     return {
       id: order.validateOnly ? 0 : this.#lastId + 1,
       pool: order.pool,

@@ -1,8 +1,8 @@
+import { serveWaiting } from '../../engine/acquire.ts';
 import { BalancerError } from '../../engine/errors.ts';
 import { HEALTHY } from '../../engine/health.ts';
 import { type Key, keyId, ordinalOf } from '../../engine/key.ts';
 import { LeaseState } from '../../engine/lease.ts';
-import { serveWaiting } from '../../engine/acquire.ts';
 import { HealthEventKind, KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CreateKeyOrder, HealthChange, KeyQuery, KeyView, Page, Replayable, UpdateKeyOrder } from '../store.ts';
 import { redactKey } from '../vault.ts';
@@ -292,5 +292,8 @@ export class KeyAdmin {
 /** An etag that is given must be the present one. */
 export function checkEtag(given: string, version: number, what: string): void {
   if (given === '' || given === etagOf(version)) return;
-  throw new BalancerError('ETAG_MISMATCH', `${what} was changed since etag ${JSON.stringify(given)} was read; read it anew`);
+  throw new BalancerError(
+    'ETAG_MISMATCH',
+    `${what} was changed since etag ${JSON.stringify(given)} was read; read it anew`,
+  );
 }

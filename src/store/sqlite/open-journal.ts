@@ -1,6 +1,14 @@
 import { statSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import { databasePath, DataDirError, DataDirInUseError, prepareDataDir, readOwner, removeOwner, writeOwner } from './data-dir.ts';
+import {
+  DataDirError,
+  DataDirInUseError,
+  databasePath,
+  prepareDataDir,
+  readOwner,
+  removeOwner,
+  writeOwner,
+} from './data-dir.ts';
 import { type ImportRow, type Journal, JournalError, type Rows } from './journal.ts';
 import type { WriterAnswer, WriterCall, WriterOptions } from './writer-thread.ts';
 
@@ -19,7 +27,9 @@ export async function openJournal({ dataDir, durability }: JournalOptions): Prom
     const { storeId, boot } = (await thread.started) as { storeId: string; boot: number };
     const owner = { pid: process.pid, startTime: new Date(startTime).toISOString() };
     writeOwner(dataDir, owner);
-    return new ThreadJournal(thread, dataDir, storeId, boot, (addresses) => writeOwner(dataDir, { ...owner, ...addresses }));
+    return new ThreadJournal(thread, dataDir, storeId, boot, (addresses) =>
+      writeOwner(dataDir, { ...owner, ...addresses }),
+    );
   } catch (error) {
     const code = (error as { code?: string }).code ?? '';
     if (code.startsWith('SQLITE_BUSY')) throw new DataDirInUseError(dataDir, readOwner(dataDir));
@@ -34,7 +44,13 @@ class ThreadJournal implements Journal {
   readonly #dataDir: string;
   readonly #announce: (addresses: { grpc?: string; http?: string; socket?: string }) => void;
 
-  constructor(thread: WriterThread, dataDir: string, storeId: string, boot: number, announce: (addresses: object) => void) {
+  constructor(
+    thread: WriterThread,
+    dataDir: string,
+    storeId: string,
+    boot: number,
+    announce: (addresses: object) => void,
+  ) {
     this.#thread = thread;
     this.#dataDir = dataDir;
     this.storeId = storeId;

@@ -1,9 +1,9 @@
 import { Engine } from '../../engine/engine.ts';
-import { DEFAULT_POOL } from '../../engine/settings.ts';
 import type { Key, Project } from '../../engine/key.ts';
 import { type Lease, LeaseState } from '../../engine/lease.ts';
 import type { Pool } from '../../engine/pool.ts';
 import type { Rest } from '../../engine/rest.ts';
+import { DEFAULT_POOL } from '../../engine/settings.ts';
 import { noUsage } from '../../engine/usage.ts';
 import type { BootRow, CooldownRow, HealthRow, Journal, KeyRow, LaneRow, Rows, UsageRow } from './journal.ts';
 import type { Replays } from './replays.ts';
@@ -121,7 +121,9 @@ class Loading {
       const lane = general.get(DEFAULT_POOL.pool);
       this.#engine.addPool(DEFAULT_POOL, lane && { id: lane.lane });
     }
-    for (const { pool: name, acquiresRejected, failuresByClass, ...counts } of rows.flatMap((each) => each.poolUsage ?? [])) {
+    for (const { pool: name, acquiresRejected, failuresByClass, ...counts } of rows.flatMap(
+      (each) => each.poolUsage ?? [],
+    )) {
       const pool = this.#engine.pools.get(name);
       if (pool === undefined) continue;
       Object.assign(pool.usage, counts);
@@ -153,7 +155,17 @@ class Loading {
       const usage = noUsage();
       const { ordinal: _, ...counts } = this.#usage.get(row.ordinal) ?? { ordinal: 0 };
       Object.assign(usage, counts);
-      const { ordinal, pool: __, fingerprint, redactedKey, createTime, updateTime, version, createRevision, ...settings } = row;
+      const {
+        ordinal,
+        pool: __,
+        fingerprint,
+        redactedKey,
+        createTime,
+        updateTime,
+        version,
+        createRevision,
+        ...settings
+      } = row;
       const record = { fingerprint, redactedKey, createTime, updateTime, version, createRevision };
       const key = this.#engine.addKey(
         pool,

@@ -141,7 +141,12 @@ export class RowWriter {
         const key = pool.affinities.peek(affinityKey);
         if (key === undefined) dropped.push({ pool: pool.name, affinityKey });
         else {
-          affinities.push({ pool: pool.name, affinityKey, ordinal: key.ordinal, time: (key.lastAcquire ?? 0) + wallOffset });
+          affinities.push({
+            pool: pool.name,
+            affinityKey,
+            ordinal: key.ordinal,
+            time: (key.lastAcquire ?? 0) + wallOffset,
+          });
         }
       }
     }

@@ -1,5 +1,5 @@
 import { createHistogram } from 'node:perf_hooks';
-import { type Granted, giveUp, matcher, acquireNow, type Order, serveWaiting, wait } from '../../engine/acquire.ts';
+import { acquireNow, type Granted, giveUp, matcher, type Order, serveWaiting, wait } from '../../engine/acquire.ts';
 import type { Changes } from '../../engine/changes.ts';
 import type { Clock } from '../../engine/clock.ts';
 import type { Engine } from '../../engine/engine.ts';
@@ -44,8 +44,8 @@ import type { Vault } from '../vault.ts';
 import type { AdminContext } from './admin-context.ts';
 import { Committer, storeUnavailable } from './committer.ts';
 import { HealthLog } from './health-log.ts';
-import type { Journal, Rows } from './journal.ts';
 import { Importer } from './importer.ts';
+import type { Journal, Rows } from './journal.ts';
 import { KeyAdmin } from './key-admin.ts';
 import { LeaseFinder } from './lease-finder.ts';
 import { PoolAdmin } from './pool-admin.ts';
@@ -135,7 +135,7 @@ export class SqliteStore implements Store {
     const replays = new Replays(() => clock.now() + clock.wallOffset());
     const at = { now: clock.now(), wallOffset: clock.wallOffset() };
     const loaded = await restore(journal, at, replays, (engine) => new RowWriter(engine));
-    await checkMasterKey(options, loaded.restored.meta['master_key_check']);
+    await checkMasterKey(options, loaded.restored.meta.master_key_check);
     const store = new SqliteStore(options, loaded, replays);
     await store.#importer.start();
     options.secrets.resize(loaded.engine.keys.size);
@@ -166,7 +166,9 @@ export class SqliteStore implements Store {
         return batchGrant(request, batches);
       },
       async (answer) => {
-        const leases = (JSON.parse(answer) as [number, number][][]).map((batch) => batch.map((ref) => this.#active(ref)));
+        const leases = (JSON.parse(answer) as [number, number][][]).map((batch) =>
+          batch.map((ref) => this.#active(ref)),
+        );
         const batches = await this.#grants(leases, true, 0);
         return batchGrant(request, batches);
       },
@@ -208,7 +210,8 @@ export class SqliteStore implements Store {
 
   async stats(query: { pools: readonly string[]; includeModels: boolean }): Promise<StoreStats> {
     this.#advance();
-    const named = query.pools.length > 0 ? query.pools.map((name) => this.#engine.pool(name)) : [...this.#engine.pools.values()];
+    const named =
+      query.pools.length > 0 ? query.pools.map((name) => this.#engine.pool(name)) : [...this.#engine.pools.values()];
     const all = [...this.#engine.pools.values()].map((pool) => this.#poolStats(pool, false));
     const { secrets, journal } = this.#options;
     return {
@@ -478,7 +481,8 @@ export class SqliteStore implements Store {
 
   async #readSecret(key: Key): Promise<string> {
     const sealed = await this.#options.journal.readSecret(key.ordinal);
-    if (sealed === undefined) throw new BalancerError('KEY_NOT_FOUND', `key ${keyId(key.ordinal)} was deleted meanwhile`);
+    if (sealed === undefined)
+      throw new BalancerError('KEY_NOT_FOUND', `key ${keyId(key.ordinal)} was deleted meanwhile`);
     const apiKey = this.#options.vault.open(key.ordinal, sealed);
     this.#options.secrets.set(key.ordinal, apiKey);
     return apiKey;
@@ -492,7 +496,10 @@ export class SqliteStore implements Store {
     this.#advance();
     const lease = this.#engine.leases.get(boot)?.get(seq);
     if (lease?.state === LeaseState.ACTIVE) return lease;
-    throw new BalancerError('LEASE_EXPIRED', `lease ${leaseRef({ boot, seq })} of the first call is over; use a new request_id`);
+    throw new BalancerError(
+      'LEASE_EXPIRED',
+      `lease ${leaseRef({ boot, seq })} of the first call is over; use a new request_id`,
+    );
   }
 
   #advance(): number {

@@ -108,15 +108,12 @@ export const TABLES: readonly Table[] = [
 ];
 
 /** Not read back at the start: asked for page by page. */
-export const IMPORTS = table('imports', 'import_history', ['id'], [
-  'pool',
-  'source',
-  'importTime',
-  'created',
-  'updated',
-  'unchanged',
-  'rejected',
-]);
+export const IMPORTS = table(
+  'imports',
+  'import_history',
+  ['id'],
+  ['pool', 'source', 'importTime', 'created', 'updated', 'unchanged', 'rejected'],
+);
 
 export function column(field: string): string {
   return field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

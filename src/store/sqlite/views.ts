@@ -1,8 +1,8 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
-import { KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { effectiveWeight, type Key, keyId, restingUntil } from '../../engine/key.ts';
 import type { Pool } from '../../engine/pool.ts';
 import { acquired, noUsage, type UsageCounts } from '../../engine/usage.ts';
+import { KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CooldownView, KeyView, LatencyView, ModelStatsView, PoolStatsView, UsageView } from '../store.ts';
 
 /** Latencies of a pool since the start, in microseconds. */

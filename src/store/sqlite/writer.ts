@@ -1,5 +1,5 @@
-import Database from 'better-sqlite3';
 import { randomUUID } from 'node:crypto';
+import Database from 'better-sqlite3';
 import type { ImportRow, Rows } from './journal.ts';
 import { migrate } from './migrations.ts';
 import { column, decode, deleteSql, encode, IMPORTS, selectSql, TABLES, upsertSql } from './tables.ts';
@@ -44,7 +44,7 @@ export class Writer {
   *load(): Generator<Rows> {
     const meta = this.#db.prepare('SELECT name, value FROM meta').all() as { name: string; value: string }[];
     const named = Object.fromEntries(meta.map(({ name, value }) => [name, value]));
-    yield { meta: named, revision: Number(named['revision'] ?? 0) };
+    yield { meta: named, revision: Number(named.revision ?? 0) };
     for (const table of TABLES) {
       const where = table.rows === 'boots' ? ` WHERE boot < ${this.boot} ORDER BY boot` : '';
       let part: unknown[] = [];
