@@ -1,0 +1,63 @@
+import { toBinary } from '@bufbuild/protobuf';
+import {
+  type AcquireKeyRequest,
+  AcquireKeyRequestSchema,
+  type AcquireKeyResponse,
+} from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { AcquireOrder } from '../../store/store.ts';
+import * as fields from './fields.ts';
+import { leaseMessage } from './key-messages.ts';
+import type { ServiceContext } from './service-context.ts';
+import type { CallContext } from './service-functions.ts';
+import { durationMessage } from './time-messages.ts';
+
+/** An acquire that waits gives up so long before its caller's deadline, that its refusal still arrives. */
+const DEADLINE_MARGIN_MS = 20;
+const MAX_EXCLUDED = 64;
+const MAX_AFFINITY_KEY = 256;
+
+/** `sessionId`: of the Session stream that the request came by, "" for a call of its own. */
+export async function acquireKey(
+  context: ServiceContext,
+  request: AcquireKeyRequest,
+  call: CallContext,
+  sessionId = '',
+): Promise<AcquireKeyResponse> {
+  const grant = await context.store.acquire(acquireOrder(request, call, sessionId), call.signal);
+  return {
+    $typeName: 'keybalancer.v1.AcquireKeyResponse',
+    lease: leaseMessage(grant),
+    waited: durationMessage(grant.waitedMs),
+    replayed: grant.replayed,
+  };
+}
+
+function acquireOrder(request: AcquireKeyRequest, call: CallContext, sessionId: string): AcquireOrder {
+  if (request.bindToSession && sessionId === '') {
+    throw fields.refused('bind_to_session', true, 'false, but for acquires on a Session stream');
+  }
+  return {
+    caller: call.caller,
+    pool: fields.poolName(request.pool),
+    model: fields.model('model', request.model),
+    affinityKey: fields.text('affinity_key', request.affinityKey, MAX_AFFINITY_KEY),
+    leaseTtlMs: fields.leaseTtlMs('lease_ttl', request.leaseTtl),
+    maxWaitMs: maxWaitMs('max_wait', request, call),
+    excludeKeyIds: fields.list('exclude_key_ids', request.excludeKeyIds, 0, MAX_EXCLUDED),
+    excludeProjects: fields.list('exclude_projects', request.excludeProjects, 0, MAX_EXCLUDED),
+    estimatedTokens: fields.integer('estimated_tokens', request.estimatedTokens, 0, Number.MAX_SAFE_INTEGER),
+    priority: request.priority,
+    sessionId: request.bindToSession ? sessionId : '',
+    requireProject: fields.text('require_project', request.requireProject, fields.MAX_PROJECT),
+    requireKeyId: fields.text('require_key_id', request.requireKeyId, 64),
+    idempotency: fields.idempotency(call.caller, 'AcquireKey', request.requestId, () =>
+      toBinary(AcquireKeyRequestSchema, { ...request, requestId: '', maxWait: undefined }),
+    ),
+  };
+}
+
+/** max_wait, cut to what is left of the call's deadline less a margin. */
+export function maxWaitMs(field: string, request: Pick<AcquireKeyRequest, 'maxWait'>, call: CallContext): number {
+  const wanted = fields.durationMs(field, request.maxWait) ?? 0;
+  return call.timeoutMs === undefined ? wanted : Math.min(wanted, Math.max(0, call.timeoutMs - DEADLINE_MARGIN_MS));
+}
