@@ -23,7 +23,9 @@ export async function acquireKey(
   call: CallContext,
   sessionId = '',
 ): Promise<AcquireKeyResponse> {
-  const grant = await context.store.acquire(acquireOrder(request, call, sessionId), call.signal);
+  const order = acquireOrder(request, call, sessionId);
+  // Only one that may wait can be given up: the signal costs as much as the pick.
+  const grant = await context.store.acquire(order, order.maxWaitMs > 0 ? call.signal : undefined);
   return {
     $typeName: 'keybalancer.v1.AcquireKeyResponse',
     lease: leaseMessage(grant),

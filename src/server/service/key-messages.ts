@@ -1,10 +1,4 @@
-import type {
-  Cooldown,
-  Key,
-  KeyHealth,
-  KeyUsage,
-  Lease,
-} from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { Cooldown, Key, KeyHealth, KeyUsage, Lease } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CooldownView, KeyView, LeaseGrant, UsageView } from '../../store/store.ts';
 import { durationMessage, optionalTimestamp, timestampMessage } from './time-messages.ts';
 

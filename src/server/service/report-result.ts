@@ -1,11 +1,11 @@
-import { toBinary } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { BalancerError } from '../../engine/errors.ts';
 import { classify } from '../../gemini/classify.ts';
 import {
   type BatchReportResultsRequest,
   type BatchReportResultsResponse,
   Outcome,
-  type ProviderError,
+  ProviderErrorSchema,
   type ReportResultItem,
   type ReportResultRequest,
   ReportResultRequestSchema,
@@ -62,7 +62,7 @@ export async function batchReportResults(
 
 function reportOf(request: ReportResultRequest, call: CallContext): Report {
   const { outcome, usage } = request;
-  if (outcome === Outcome.UNSPECIFIED || Outcome[outcome] === undefined) {
+  if (outcome !== Outcome.SUCCESS && outcome !== Outcome.FAILURE && outcome !== Outcome.UNUSED) {
     throw fields.refused('outcome', outcome, 'OUTCOME_SUCCESS, OUTCOME_FAILURE or OUTCOME_UNUSED');
   }
   if (request.keepLease && request.requestId === '') {
@@ -74,7 +74,7 @@ function reportOf(request: ReportResultRequest, call: CallContext): Report {
     caller: call.caller,
     leaseId: request.leaseId,
     outcome,
-    finding: outcome === Outcome.FAILURE ? classify(checkedError(request.error)) : undefined,
+    finding: outcome === Outcome.FAILURE ? classify(request.error ?? create(ProviderErrorSchema)) : undefined,
     latencyMs: fields.durationMs('latency', request.latency),
     inputTokens: tokens('inputTokens', 'input_tokens'),
     outputTokens: tokens('outputTokens', 'output_tokens'),
@@ -91,12 +91,6 @@ function reportOf(request: ReportResultRequest, call: CallContext): Report {
 
 /** More tokens than any one call has; keeps sums of many calls exact. */
 const MAX_TOKENS = 1e9;
-
-/** A missing error is one of which nothing is known. */
-function checkedError(error: ProviderError | undefined): ProviderError | undefined {
-  if (error !== undefined) fields.durationMs('error.retry_delay', error.retryDelay);
-  return error;
-}
 
 function adviceMessage(advice: RetryAdviceView): RetryAdvice {
   return {

@@ -1,0 +1,110 @@
+import { chmodSync, rmSync } from 'node:fs';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { service as healthDefinition } from 'grpc-health-check';
+import { KeyAdminService, KeyBalancerService } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { Services } from '../service/services.ts';
+import { HealthService } from './health-service.ts';
+import { addReflection } from './reflection.ts';
+import { addService, type CallObserver } from './service-adapter.ts';
+
+/** Largest message a client may send. */
+export const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
+/** Calls at once on one connection: more than the default max_waiting of a pool, so that waiting stops nobody's report. */
+const MAX_STREAMS = 20_000;
+
+export interface GrpcServerOptions {
+  /** undefined: only the socket. Port 0: a free one. */
+  tcp: { host: string; port: number } | undefined;
+  /** Path of the unix socket; undefined: none. */
+  socket: string | undefined;
+  services: Services;
+  failed: (method: string, error: unknown) => void;
+}
+
+/** The gRPC door: TCP and a unix socket in the data dir. */
+export class GrpcServer {
+  readonly #server = new Server({
+    'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
+    'grpc.max_concurrent_streams': MAX_STREAMS,
+  });
+  readonly #health = new HealthService([KeyBalancerService.typeName, KeyAdminService.typeName]);
+  readonly #socket: string | undefined;
+  #running = 0;
+  #idle: (() => void) | undefined;
+  /** HOST:PORT; undefined without TCP. */
+  address: string | undefined;
+
+  private constructor({ services, socket, failed }: GrpcServerOptions) {
+    this.#socket = socket;
+    const observer: CallObserver = {
+      started: () => {
+        this.#running++;
+      },
+      ended: () => {
+        this.#running--;
+        if (this.#running === 0) this.#idle?.();
+      },
+      failed,
+    };
+    addService(this.#server, KeyBalancerService, services.keyBalancer, observer);
+    addService(this.#server, KeyAdminService, services.keyAdmin, observer);
+    this.#health.addToServer(this.#server);
+    addReflection(this.#server, [KeyBalancerService, KeyAdminService], Object.values(healthDefinition));
+  }
+
+  static async start(options: GrpcServerOptions): Promise<GrpcServer> {
+    const door = new GrpcServer(options);
+    try {
+      if (options.tcp !== undefined) {
+        const { host, port } = options.tcp;
+        const bound = await door.#bind(`${bracketed(host)}:${port}`);
+        door.address = `${bracketed(host)}:${bound}`;
+      }
+      if (options.socket !== undefined) {
+        // Left by an owner that was killed: whoever gets here holds the data dir's lock.
+        rmSync(options.socket, { force: true });
+        await door.#bind(`unix:${options.socket}`);
+        chmodSync(options.socket, 0o600);
+      }
+    } catch (error) {
+      door.#server.forceShutdown();
+      throw error;
+    }
+    return door;
+  }
+
+  serve(): void {
+    this.#health.setServing(true);
+  }
+
+  /** Health says NOT_SERVING. Resolves when no call runs any more; new ones are still taken, such as reports. */
+  drained(): Promise<void> {
+    this.#health.setServing(false);
+    if (this.#running === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#idle = resolve;
+    });
+  }
+
+  /** Stops listening and lets what is sent arrive; after `graceMs` cuts what is left. */
+  async close(graceMs: number): Promise<void> {
+    this.#health.endWatching();
+    const cut = setTimeout(() => this.#server.forceShutdown(), graceMs);
+    await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    clearTimeout(cut);
+    if (this.#socket !== undefined) rmSync(this.#socket, { force: true });
+  }
+
+  #bind(target: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync(target, ServerCredentials.createInsecure(), (error, port) => {
+        if (error) reject(new Error(`cannot listen on ${target}: ${error.message}`, { cause: error }));
+        else resolve(port);
+      });
+    });
+  }
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

@@ -1,0 +1,110 @@
+import type { Logger } from 'pino';
+import type { MasterKeySource } from '../store/master-key.ts';
+import { openStore } from '../store/open-store.ts';
+import { socketPath } from '../store/sqlite/data-dir.ts';
+import { checkExposure } from './config.ts';
+import { GrpcServer } from './grpc/grpc-server.ts';
+import { type HttpServer, startHttpServer } from './http/http-server.ts';
+import type { ServiceContext } from './service/service-context.ts';
+import { createServices } from './service/services.ts';
+import { VERSION } from './version.ts';
+
+export interface ServerOptions {
+  dataDir: string;
+  /** undefined: off. Port 0: a free one. */
+  grpc: { host: string; port: number } | undefined;
+  http: { host: string; port: number } | undefined;
+  durability: 'full' | 'normal';
+  masterKey: MasterKeySource;
+  /** Serve addresses other than loopback without TLS. */
+  insecure: boolean;
+  /** Where Gemini is, for what the server asks it itself. */
+  geminiBaseUrl: string;
+  logger: Logger;
+}
+
+/** Calls that run get so long to end, and what they answered so long to arrive: together less than 10 s. */
+const DRAIN_MS = 8_000;
+const CLOSE_MS = 1_000;
+
+/** A server that serves. */
+export class RunningServer {
+  /** HOST:PORT of each door; undefined where it is off. */
+  readonly grpc: string | undefined;
+  readonly http: string | undefined;
+  readonly socket: string | undefined;
+  readonly #stop: () => Promise<void>;
+  #stopping: Promise<void> | undefined;
+
+  constructor(addresses: Pick<RunningServer, 'grpc' | 'http' | 'socket'>, stop: () => Promise<void>) {
+    this.grpc = addresses.grpc;
+    this.http = addresses.http;
+    this.socket = addresses.socket;
+    this.#stop = stop;
+  }
+
+  /** Stops in good order, within 10 s: refuses new leases, lets running calls end, commits, closes. */
+  drain(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+}
+
+/** Opens the store and the doors. Rejects with an error that says what to do; then nothing is left open. */
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
+  const { logger, dataDir } = options;
+  checkExposure(options);
+  const store = await openStore({
+    dataDir,
+    durability: options.durability,
+    masterKey: options.masterKey,
+    warn: (message) => logger.warn(message),
+  });
+  const draining = new AbortController();
+  const context: ServiceContext = {
+    store,
+    version: VERSION,
+    startTime: Date.now(),
+    draining: draining.signal,
+    open: { watchers: 0, sessions: 0 },
+  };
+  let grpc: GrpcServer | undefined;
+  let http: HttpServer | undefined;
+  try {
+    const services = createServices(context);
+    const socket = socketPath(dataDir);
+    if (socket === undefined) logger.warn({ dataDir }, 'the path of the data dir is too long for a unix socket in it');
+    const failed = (method: string, err: unknown): void => logger.error({ method, err }, 'a call failed inside');
+    grpc = await GrpcServer.start({ tcp: options.grpc, socket, services, failed });
+    if (options.http !== undefined) {
+      http = await startHttpServer({
+        ...options.http,
+        services,
+        context,
+        ready: () => !draining.signal.aborted,
+        onError: (error) => failed('http', error),
+      });
+    }
+    const addresses = { grpc: grpc.address, http: http?.address, socket };
+    await store.announce(Object.fromEntries(Object.entries(addresses).filter(([, value]) => value !== undefined)));
+    grpc.serve();
+    const [grpcDoor, httpDoor] = [grpc, http];
+    return new RunningServer(addresses, async () => {
+      const deadline = AbortSignal.timeout(DRAIN_MS);
+      store.drain();
+      draining.abort();
+      httpDoor?.drain();
+      await Promise.race([grpcDoor.drained(), aborted(deadline)]);
+      await Promise.all([grpcDoor.close(CLOSE_MS), httpDoor?.close()]);
+      await store.close();
+    });
+  } catch (error) {
+    await Promise.all([grpc?.close(0), http?.close()]);
+    await store.close();
+    throw error;
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
