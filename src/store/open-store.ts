@@ -1,8 +1,8 @@
 import { type Clock, systemClock } from '../engine/clock.ts';
+import { hasDatabase } from './data-dir.ts';
 import { LeaseIds } from './lease-id.ts';
 import { loadMasterKey, type MasterKeySource } from './master-key.ts';
 import { SecretCache } from './secret-cache.ts';
-import { hasDatabase } from './sqlite/data-dir.ts';
 import { openJournal } from './sqlite/open-journal.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
 import type { Store } from './store.ts';

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { DataDirInUseError, readOwner, socketPath } from '../../src/store/sqlite/data-dir.ts';
+import { DataDirInUseError, readOwner, socketPath } from '../../src/store/data-dir.ts';
 import { openJournal } from '../../src/store/sqlite/open-journal.ts';
 import { JournalChild } from '../support/journal-child.ts';
 import { loadAll } from '../support/journals.ts';

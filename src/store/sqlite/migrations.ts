@@ -1,5 +1,5 @@
 import type { Database } from 'better-sqlite3';
-import { DataDirError } from './data-dir.ts';
+import { DataDirError } from '../data-dir.ts';
 
 /** Forward only: a step that has shipped never changes. Step n brings a database to version n. */
 const MIGRATIONS: readonly string[] = [

@@ -8,7 +8,7 @@ import {
   readOwner,
   removeOwner,
   writeOwner,
-} from './data-dir.ts';
+} from '../data-dir.ts';
 import { type ImportRow, type Journal, JournalError, type Rows } from './journal.ts';
 import type { WriterAnswer, WriterCall, WriterOptions } from './writer-thread.ts';
 
