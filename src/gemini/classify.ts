@@ -1,0 +1,25 @@
+import { ErrorClass, type ProviderError } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { type Evidence, gatherEvidence } from './evidence.ts';
+import type { Finding } from './finding.ts';
+import { type BrokenLimit, brokenLimit } from './quota-limit.ts';
+import { RULES, type Rule } from './rules.ts';
+
+/**
+ * What a failure means. Total: every input, also a missing one, gets a class, none throws, and the time is linear in the at most
+ * 16 KiB of the body that are looked at.
+ */
+export function classify(error: ProviderError | undefined): Finding {
+  if (error === undefined) return { errorClass: ErrorClass.UNKNOWN, scope: 'none', retryDelayMs: undefined };
+  const evidence = gatherEvidence(error);
+  const limit = brokenLimit(evidence);
+  const rule = ruleFor(evidence, limit);
+  return {
+    errorClass: rule.errorClass,
+    scope: typeof rule.scope === 'function' ? rule.scope(evidence, limit) : rule.scope,
+    retryDelayMs: evidence.retryDelayMs,
+  };
+}
+
+function ruleFor(evidence: Evidence, limit: BrokenLimit | undefined): Rule {
+  return RULES.find((rule) => rule.applies(evidence, limit)) ?? RULES.at(-1)!;
+}

@@ -1,0 +1,99 @@
+import { isObject, type JsonObject, parseJson } from './json.ts';
+
+/** At most so much of a body is looked at, in UTF-16 units. */
+export const LOOKED_AT = 16 * 1024;
+/** JSON within a string within JSON: the deepest that is still opened. */
+const DEEPEST_STRING = 4;
+/** Arrays and objects around the error. */
+const MOST_WRAPPINGS = 16;
+
+/** What was found in an error body. */
+export interface OpenedBody {
+  /** The error objects, each wrapped in the one before it: the last is Gemini's own. */
+  errors: JsonObject[];
+  /** An answer of generateContent: no error, but perhaps a blocked one. */
+  answer: JsonObject | undefined;
+  /** The text in which the search ended: of a body that is no JSON, without its prefix. */
+  text: string;
+  /** What a prefix of the text said; 0: nothing. */
+  httpStatus: number;
+  closeCode: number;
+}
+
+/**
+ * Finds the error in a body, whatever wraps it: an array, `{"error": ...}`, JSON in the message of an error (as @google/genai
+ * makes of an answer whose content type is not JSON), `got status: UNAVAILABLE. {...}`, lines of an event stream.
+ */
+export function openBody(body: string): OpenedBody {
+  const opened: OpenedBody = { errors: [], answer: undefined, text: '', httpStatus: 0, closeCode: 0 };
+  let value: unknown = body.slice(0, LOOKED_AT);
+  let strings = 0;
+  let within = false;
+  for (let wrapping = 0; wrapping < MOST_WRAPPINGS; wrapping++) {
+    if (typeof value === 'string') {
+      const text = withoutPrefix(value, opened);
+      opened.text = text;
+      if (strings++ === DEEPEST_STRING) break;
+      value = readText(text);
+    } else if (Array.isArray(value)) {
+      value = value.find((item) => isObject(item) && 'error' in item) ?? value[0];
+    } else if (!isObject(value)) {
+      break;
+    } else if (typeof value['error'] === 'object' || typeof value['error'] === 'string') {
+      // Where the error is a mere word, as OAuth has it, the object around it is all there is.
+      if (typeof value['error'] === 'string') opened.errors.push({ message: value['error'], ...value });
+      value = value['error'];
+      within = true;
+    } else if (within || 'message' in value) {
+      opened.errors.push(value);
+      value = value['message'];
+      within = false;
+    } else {
+      if ('candidates' in value || 'promptFeedback' in value) opened.answer = value;
+      break;
+    }
+  }
+  return opened;
+}
+
+/** "Error: ", "got status: UNAVAILABLE. " (SDK, in the middle of a stream), "429 RESOURCE_EXHAUSTED. " (Python), before JSON. */
+const BEFORE_JSON = /^(?:[A-Za-z]{1,40}: )?(?:got status: [^.{[\n]{1,60}\. |[1-5]\d\d [A-Za-z_ ]{2,40}[.:] )?(?=[{[])/;
+const LIVE_CLOSED = /^(?:Error: )?Live connection closed before setup completed \(code (\d{1,5})\): /;
+/** How the SDK's interactions write an error: "429 You exceeded ...". */
+const STATUS_BEFORE_TEXT = /^(?:[A-Za-z]{1,40}Error: )?([45]\d\d) (?=\S)/;
+const LIVE_REFUSED =
+  /^(?:Error: )?Live connection failed before setup completed: (?:Unexpected server response: (\d{3}))?/;
+const HTML_STATUS = /^<[^>]{0,200}>\s{0,9}(?:<[^>]{0,200}>\s{0,9}){0,9}Error ([45]\d\d)\b/;
+
+function withoutPrefix(text: string, opened: OpenedBody): string {
+  const trimmed = text.trimStart();
+  const closed = LIVE_CLOSED.exec(trimmed);
+  if (closed !== null) {
+    opened.closeCode = Number(closed[1]);
+    return trimmed.slice(closed[0].length);
+  }
+  const json = BEFORE_JSON.exec(trimmed);
+  if (json !== null) return trimmed.slice(json[0].length);
+  const status = STATUS_BEFORE_TEXT.exec(trimmed) ?? LIVE_REFUSED.exec(trimmed);
+  if (status !== null) {
+    opened.httpStatus = Number(status[1] ?? 0);
+    return status[1] === undefined ? trimmed : trimmed.slice(status[0].length);
+  }
+  if (trimmed.startsWith('<')) opened.httpStatus ||= Number(HTML_STATUS.exec(trimmed)?.[1] ?? 0);
+  return trimmed;
+}
+
+function readText(text: string): unknown {
+  if (text.startsWith('{') || text.startsWith('[') || text.startsWith('"')) return parseJson(text);
+  return /^(?:data|event|id|retry)?:/.test(text) ? readEvents(text) : undefined;
+}
+
+/** The last event of a stream that carries an error, else the last one. */
+function readEvents(text: string): unknown {
+  const events = text
+    .split(/\r\n|\r|\n/)
+    .filter((line) => line.startsWith('data:'))
+    .map((line) => parseJson(line.slice('data:'.length).trim()));
+  const isError = (event: unknown): boolean => Array.isArray(event) || (isObject(event) && 'error' in event);
+  return events.findLast(isError) ?? events.findLast((event) => event !== undefined);
+}
