@@ -1,4 +1,4 @@
-import { create, type DescMessage, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, type DescMessage, type Message } from '@bufbuild/protobuf';
 import { type Any, anyPack } from '@bufbuild/protobuf/wkt';
 import type { BalancerError } from '../../engine/errors.ts';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.ts';
@@ -7,21 +7,33 @@ import { durationMessage } from './time-messages.ts';
 /** google.rpc.ErrorInfo.domain of every refusal. */
 export const ERROR_DOMAIN = 'keybalancer.v1';
 
+export interface DetailMessage {
+  desc: DescMessage;
+  value: Message;
+}
+
 /**
- * The google.rpc messages that a refusal carries, in every door's status: ErrorInfo always, RetryInfo when a repeat can
+ * The google.rpc messages that a refusal carries through every door: ErrorInfo always, RetryInfo when a repeat can
  * succeed later, BadRequest when fields are to blame.
  */
-export function errorDetails(error: BalancerError): Any[] {
-  const details = [packed(ErrorInfoSchema, { domain: ERROR_DOMAIN, reason: error.reason, metadata: error.metadata })];
-  if (error.retryDelayMs !== undefined) {
-    details.push(packed(RetryInfoSchema, { retryDelay: durationMessage(error.retryDelayMs) }));
+export function detailMessages(error: BalancerError): DetailMessage[] {
+  const { reason, metadata, retryDelayMs, violations } = error;
+  const details: DetailMessage[] = [
+    { desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { domain: ERROR_DOMAIN, reason, metadata }) },
+  ];
+  if (retryDelayMs !== undefined) {
+    details.push({
+      desc: RetryInfoSchema,
+      value: create(RetryInfoSchema, { retryDelay: durationMessage(retryDelayMs) }),
+    });
   }
-  if (error.violations.length > 0) {
-    details.push(packed(BadRequestSchema, { fieldViolations: error.violations }));
+  if (violations.length > 0) {
+    details.push({ desc: BadRequestSchema, value: create(BadRequestSchema, { fieldViolations: violations }) });
   }
   return details;
 }
 
-function packed<S extends DescMessage>(schema: S, init: MessageInitShape<S>): Any {
-  return anyPack(schema, create(schema, init));
+/** The same, packed as google.rpc.Status carries them. */
+export function errorDetails(error: BalancerError): Any[] {
+  return detailMessages(error).map(({ desc, value }) => anyPack(desc, value));
 }

@@ -1,0 +1,79 @@
+import type { DescMethod, DescService } from '@bufbuild/protobuf';
+import { createConnectRouter, type HandlerContext, type ServiceImpl } from '@connectrpc/connect';
+import type { UniversalHandler } from '@connectrpc/connect/protocol';
+import { KeyAdminService, KeyBalancerService } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { CallContext, ServiceFunctions } from '../service/service-functions.ts';
+import type { Services } from '../service/services.ts';
+import { connectError } from './connect-errors.ts';
+
+/** Largest message a client may send: the same as by gRPC. */
+const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
+/** Longest time that a timer of Node can wait; one beyond would fire at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** Each method of both services by its path, such as "/keybalancer.v1.KeyBalancerService/AcquireKey". */
+export function connectRoutes(services: Services, onFault: (error: unknown) => void): Map<string, UniversalHandler> {
+  const router = createConnectRouter({
+    // gRPC proper needs HTTP/2, and has a door of its own.
+    grpc: false,
+    // Keys must not be compressed together with what others choose, and nothing here is large.
+    acceptCompression: [],
+    readMaxBytes: MAX_REQUEST_BYTES,
+    maxTimeoutMs: MAX_TIMEOUT_MS,
+    // A misspelt field in JSON written by hand is an error, not a default.
+    jsonOptions: { ignoreUnknownFields: false },
+  });
+  router.service(KeyBalancerService, implementation(KeyBalancerService, services.keyBalancer, onFault));
+  router.service(KeyAdminService, implementation(KeyAdminService, services.keyAdmin, onFault));
+  return new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+}
+
+// The generated descriptors carry the messages' types to ServiceFunctions; in here every message is just a message.
+type Unary = (request: unknown, context: CallContext) => Promise<unknown>;
+type ServerStreaming = (request: unknown, context: CallContext) => AsyncIterable<unknown>;
+
+/** Functions as Connect calls them. Connect answers UNIMPLEMENTED for those that are absent. */
+function implementation<S extends DescService>(
+  service: S,
+  functions: ServiceFunctions<S>,
+  onFault: (error: unknown) => void,
+): Partial<ServiceImpl<S>> {
+  const found = service.methods.flatMap((method) => {
+    const serve = (functions as Record<string, unknown>)[method.localName];
+    const adapted = serve === undefined ? undefined : adapt(method, serve, onFault);
+    return adapted === undefined ? [] : [[method.localName, adapted]];
+  });
+  return Object.fromEntries(found) as Partial<ServiceImpl<S>>;
+}
+
+function adapt(method: DescMethod, found: unknown, onFault: (error: unknown) => void): unknown {
+  switch (method.methodKind) {
+    case 'unary': {
+      const serve = found as Unary;
+      return async (request: unknown, context: HandlerContext) => {
+        try {
+          return await serve(request, callContext(context));
+        } catch (error) {
+          throw connectError(error, context.signal, onFault);
+        }
+      };
+    }
+    case 'server_streaming': {
+      const serve = found as ServerStreaming;
+      return async function* (request: unknown, context: HandlerContext) {
+        try {
+          yield* serve(request, callContext(context));
+        } catch (error) {
+          throw connectError(error, context.signal, onFault);
+        }
+      };
+    }
+    default:
+      // Streams to the server need HTTP/2; the handler refuses them before it would come here.
+      return undefined;
+  }
+}
+
+function callContext({ signal, timeoutMs }: HandlerContext): CallContext {
+  return { caller: 'local', signal, timeoutMs: timeoutMs() };
+}
