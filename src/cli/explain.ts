@@ -1,0 +1,50 @@
+import { CommanderError } from 'commander';
+import { CliError, EXIT } from './exit-code.ts';
+
+export interface Explanation {
+  exitCode: number;
+  /** undefined: nothing is left to say. */
+  message: string | undefined;
+}
+
+/** Errors whose message is a whole sentence for the person at the keyboard, by name: to load their classes would cost every command the server. */
+const EXIT_CODE_OF: Record<string, number> = {
+  ConfigError: EXIT.usage,
+  ExposureError: EXIT.failed,
+  DataDirError: EXIT.failed,
+  DataDirInUseError: EXIT.failed,
+  MasterKeyError: EXIT.failed,
+  KeyFileError: EXIT.failed,
+};
+
+/** What an error means for a person and for the exit code. */
+export function explain(error: unknown): Explanation {
+  if (error instanceof CliError) return { exitCode: error.exitCode, message: error.message };
+  if (error instanceof CommanderError) return explainUsage(error);
+  if (!(error instanceof Error)) return { exitCode: EXIT.failed, message: `failed: ${String(error)}` };
+  const known = EXIT_CODE_OF[error.name];
+  if (known !== undefined) return { exitCode: known, message: error.message };
+  const { code, reason } = error as { code?: string; reason?: string };
+  if (error.name === 'KeyBalancerError') {
+    // Without a reason it was the transport that spoke.
+    return { exitCode: code === 'UNAVAILABLE' && reason === '' ? EXIT.notReached : EXIT.failed, message: error.message };
+  }
+  // The system's refusals, such as a port in use, say enough; anything else is a fault of this program.
+  const message = code !== undefined && /^E[A-Z0-9]+$/.test(code) ? error.message : `unexpected: ${error.stack ?? error.message}`;
+  return { exitCode: EXIT.failed, message };
+}
+
+/** A word that can be quoted: an option or command, perhaps misspelt. Anything else may be an API key in the wrong place. */
+const PLAIN_WORD = /^-{0,2}[a-z][a-z-]{0,23}$/;
+
+/** Commander's complaints, less the arguments they quote. */
+function explainUsage(error: CommanderError): Explanation {
+  if (error.exitCode === 0) return { exitCode: EXIT.done, message: undefined };
+  const message =
+    error.code === 'commander.excessArguments'
+      ? error.message.replace(/(but got \d+).*$/s, '$1')
+      : error.message.replace(/'([^']*)'/g, (quoted, text: string) =>
+          PLAIN_WORD.test(text.replace(/ <.*>$/, '')) ? quoted : "'…'",
+        );
+  return { exitCode: EXIT.usage, message: `${message.replace(/^error: /, '').replaceAll('\n', ' ')}; see --help` };
+}

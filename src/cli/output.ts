@@ -1,0 +1,79 @@
+import { styleText } from 'node:util';
+
+type Style = Parameters<typeof styleText>[0];
+
+/** Standard output and error of a command: colours and width on a terminal, plain text in a pipe. */
+export class Output {
+  /** Standard output is a terminal. */
+  readonly terminal: boolean;
+  /** Standard error is a terminal, so that progress may be drawn there. */
+  readonly progressive: boolean;
+  readonly #out: NodeJS.WriteStream;
+  readonly #err: NodeJS.WriteStream;
+  readonly #colours: boolean;
+  #closed = false;
+  #progressDrawn = false;
+
+  constructor(out: NodeJS.WriteStream, err: NodeJS.WriteStream) {
+    this.#out = out;
+    this.#err = err;
+    this.terminal = out.isTTY === true;
+    this.progressive = err.isTTY === true;
+    // hasColors knows NO_COLOR and terminals that have none.
+    this.#colours = this.terminal && out.hasColors();
+    // `| head` closes the pipe when it has seen enough: that is no failure, and not the end of an import either.
+    out.on('error', () => {
+      this.#closed = true;
+    });
+    err.on('error', () => {});
+  }
+
+  /** Whoever read standard output is gone: what would only be written may be left undone. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Characters a line has on the terminal. */
+  get columns(): number {
+    return this.#out.columns ?? 80;
+  }
+
+  /** Resolves when there is room for more, so that a slow reader costs no memory. */
+  async write(text: string): Promise<void> {
+    if (this.#closed) return;
+    await new Promise<void>((resolve) => this.#out.write(text, () => resolve()));
+  }
+
+  async line(text = ''): Promise<void> {
+    await this.write(`${text}\n`);
+  }
+
+  style(style: Style, text: string): string {
+    return this.#colours ? styleText(style, text, { validateStream: false }) : text;
+  }
+
+  /** A line on standard error that names the program, as its neighbours in a pipeline do. */
+  complain(message: string): void {
+    this.clearProgress();
+    for (const line of message.split('\n')) this.#err.write(`keybalancer: ${printable(line)}\n`);
+  }
+
+  /** Draws over the last progress. Nothing where standard error is no terminal. */
+  progress(text: string): void {
+    if (!this.progressive) return;
+    this.#progressDrawn = true;
+    this.#err.write(`\r\u001b[2K${text.slice(0, (this.#err.columns ?? 80) - 1)}`);
+  }
+
+  clearProgress(): void {
+    if (!this.#progressDrawn) return;
+    this.#progressDrawn = false;
+    this.#err.write('\r\u001b[2K');
+  }
+}
+
+/** Text of others without the control characters that could steer a terminal or break a line. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it takes out
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, '\ufffd');
+}

@@ -1,0 +1,70 @@
+import { Command } from 'commander';
+import { VERSION } from '../server/version.ts';
+import type { CommandContext } from './command-context.ts';
+import { explain } from './explain.ts';
+import { EXIT, EXIT_CODES_HELP } from './exit-code.ts';
+import { Output } from './output.ts';
+
+interface Entry {
+  name: string;
+  summary: string;
+  /** Loads the command when it is asked for, so that each costs only what it needs itself. */
+  load: () => Promise<{ define: (command: Command, context: CommandContext) => void }>;
+}
+
+const COMMANDS: readonly Entry[] = [
+  { name: 'serve', summary: 'run the server', load: () => import('./commands/serve.ts') },
+  { name: 'import', summary: 'add keys from a file or standard input', load: () => import('./commands/import.ts') },
+  { name: 'add-key', summary: 'add one key', load: () => import('./commands/add-key.ts') },
+  { name: 'list', summary: 'list keys, never in plain text', load: () => import('./commands/list.ts') },
+  { name: 'stats', summary: 'show counters and gauges', load: () => import('./commands/stats.ts') },
+  { name: 'health', summary: 'show what can serve, what rests, and why', load: () => import('./commands/health.ts') },
+];
+
+/** Runs one command line and ends the process with its exit code. */
+export async function run(argv: readonly string[]): Promise<void> {
+  const output = new Output(process.stdout, process.stderr);
+  const exitCode = await exitCodeOf(argv, output);
+  output.clearProgress();
+  // What a command leaves open, such as a connection that waits to be used again, must not keep the process.
+  process.exit(exitCode);
+}
+
+async function exitCodeOf(argv: readonly string[], output: Output): Promise<number> {
+  try {
+    await createProgram({ output }).parseAsync(withoutHelpCommand(argv), { from: 'user' });
+    return EXIT.done;
+  } catch (error) {
+    const { exitCode, message } = explain(error);
+    if (message !== undefined) output.complain(message);
+    return exitCode;
+  }
+}
+
+function createProgram(context: CommandContext): Command {
+  const program = new Command('keybalancer')
+    .description('Pools Google Gemini API keys and lends them to backend services as leases.')
+    .version(VERSION, '--version', 'print the version')
+    .helpOption('--help', 'explain')
+    .helpCommand(false)
+    .enablePositionalOptions()
+    .usage('COMMAND [options]')
+    .addHelpText('after', `\n${EXIT_CODES_HELP}\n\`keybalancer COMMAND --help\` explains a command.`)
+    // Commander's own words can quote an argument, and an argument can be a key: explain() says what is wrong.
+    .configureOutput({ outputError: () => {} })
+    .exitOverride();
+  for (const { name, summary } of COMMANDS) {
+    program.command(name).summary(summary).helpOption('--help', 'explain');
+  }
+  return program.hook('preSubcommand', async (_program, command) => {
+    const entry = COMMANDS.find(({ name }) => name === command.name()) as Entry;
+    (await entry.load()).define(command.description(`${entry.summary[0]?.toUpperCase()}${entry.summary.slice(1)}.`), context);
+  });
+}
+
+/** `help COMMAND` is `COMMAND --help`. */
+function withoutHelpCommand(argv: readonly string[]): string[] {
+  if (argv.length === 0) return ['--help'];
+  if (argv[0] !== 'help') return [...argv];
+  return [...argv.slice(1, 2), '--help'];
+}

@@ -1,0 +1,73 @@
+import { type ServerConfig, readServerConfig } from '../server/config.ts';
+import { createLogger, type Logger } from '../server/logger.ts';
+import type { RunningServer } from '../server/server.ts';
+import type { Flags } from '../server/settings.ts';
+import { CliError, EXIT, exitCodeOfSignal } from './exit-code.ts';
+import type { Output } from './output.ts';
+
+type StopSignal = 'SIGINT' | 'SIGTERM';
+
+/** Runs the server in this process until a signal ends it. */
+export async function serve(flags: Flags, output: Output): Promise<void> {
+  const { logLevel, ...config } = readServerConfig(flags);
+  const logger = createLogger({ level: logLevel, pretty: process.stderr.isTTY === true });
+  // Before the start: a signal that comes meanwhile must not leave it half done.
+  const stop = stopSignal(logger);
+  dieLoudly(logger);
+
+  const { startServer } = await import('../server/server.ts');
+  const server = await startServer({ ...config, logger });
+  if (!stop.received()) {
+    await output.line(await readyLine(server));
+    logger.info({ grpc: server.grpc, http: server.http, socket: server.socket, dataDir: config.dataDir }, 'ready');
+    warnOfExposure(config, logger);
+  }
+  await stop.signal;
+  await server.drain();
+  logger.info('stopped');
+}
+
+async function readyLine(server: RunningServer): Promise<string> {
+  const doors = [
+    ...(server.grpc === undefined ? [] : [`grpc=${server.grpc}`]),
+    ...(server.http === undefined ? [] : [`http=${server.http}`]),
+  ];
+  if (doors.length > 0) return `ready ${doors.join(' ')}`;
+  if (server.socket !== undefined) return `ready socket=${server.socket}`;
+  await server.drain();
+  throw new CliError(
+    EXIT.failed,
+    'nobody could reach this server: --grpc and --http are off, and the path of the data dir is too long for a unix socket in it',
+  );
+}
+
+/** The first signal asks for a stop in good order; the second ends the process, for everything acknowledged is committed. */
+function stopSignal(logger: Logger): { signal: Promise<StopSignal>; received: () => boolean } {
+  let received = false;
+  const signal = new Promise<StopSignal>((resolve) => {
+    const onSignal = (name: StopSignal): void => {
+      if (received) {
+        logger.warn({ signal: name }, 'stopped at once');
+        process.exit(exitCodeOfSignal(name));
+      }
+      received = true;
+      logger.info({ signal: name }, 'stopping; a second signal stops at once');
+      resolve(name);
+    };
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+  });
+  return { signal, received: () => received };
+}
+
+/** An error that nobody handled is in the log, as JSON, before the process ends. */
+function dieLoudly(logger: Logger): void {
+  process.on('uncaughtException', (err) => {
+    logger.fatal({ err }, 'an error that nobody handled; the server ends');
+    process.exit(EXIT.failed);
+  });
+}
+
+function warnOfExposure({ insecure }: Pick<ServerConfig, 'insecure'>, logger: Logger): void {
+  if (insecure) logger.warn('--insecure: API keys cross the network in plain text');
+}
