@@ -27,10 +27,14 @@ export function explain(error: unknown): Explanation {
   const { code, reason } = error as { code?: string; reason?: string };
   if (error.name === 'KeyBalancerError') {
     // Without a reason it was the transport that spoke.
-    return { exitCode: code === 'UNAVAILABLE' && reason === '' ? EXIT.notReached : EXIT.failed, message: error.message };
+    return {
+      exitCode: code === 'UNAVAILABLE' && reason === '' ? EXIT.notReached : EXIT.failed,
+      message: error.message,
+    };
   }
   // The system's refusals, such as a port in use, say enough; anything else is a fault of this program.
-  const message = code !== undefined && /^E[A-Z0-9]+$/.test(code) ? error.message : `unexpected: ${error.stack ?? error.message}`;
+  const message =
+    code !== undefined && /^E[A-Z0-9]+$/.test(code) ? error.message : `unexpected: ${error.stack ?? error.message}`;
   return { exitCode: EXIT.failed, message };
 }
 

@@ -38,7 +38,10 @@ export function addHelpExamples(command: Command, ...examples: string[]): Comman
 }
 
 /** Reads a number within bounds, or ends the command with a sentence that names the option. */
-export function numberOption(flag: string, { least, most, whole = false }: { least: number; most: number; whole?: boolean }) {
+export function numberOption(
+  flag: string,
+  { least, most, whole = false }: { least: number; most: number; whole?: boolean },
+) {
   return (text: string): number => {
     const value = text.trim() === '' ? Number.NaN : Number(text);
     if (value >= least && value <= most && (!whole || Number.isInteger(value))) return value;

@@ -1,8 +1,8 @@
 import { Command } from 'commander';
 import { VERSION } from '../server/version.ts';
 import type { CommandContext } from './command-context.ts';
-import { explain } from './explain.ts';
 import { EXIT, EXIT_CODES_HELP } from './exit-code.ts';
+import { explain } from './explain.ts';
 import { Output } from './output.ts';
 
 interface Entry {
@@ -58,7 +58,10 @@ function createProgram(context: CommandContext): Command {
   }
   return program.hook('preSubcommand', async (_program, command) => {
     const entry = COMMANDS.find(({ name }) => name === command.name()) as Entry;
-    (await entry.load()).define(command.description(`${entry.summary[0]?.toUpperCase()}${entry.summary.slice(1)}.`), context);
+    (await entry.load()).define(
+      command.description(`${entry.summary[0]?.toUpperCase()}${entry.summary.slice(1)}.`),
+      context,
+    );
   });
 }
 

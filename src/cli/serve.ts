@@ -1,4 +1,4 @@
-import { type ServerConfig, readServerConfig } from '../server/config.ts';
+import { readServerConfig, type ServerConfig } from '../server/config.ts';
 import { createLogger, type Logger } from '../server/logger.ts';
 import type { RunningServer } from '../server/server.ts';
 import type { Flags } from '../server/settings.ts';

@@ -1,20 +1,24 @@
+import { existsSync } from 'node:fs';
 import type { Balancer } from '../client/balancer.ts';
 import { connect } from '../client/connect.ts';
 import { readClientConfig } from '../server/config.ts';
-import { CliError, exitCodeOfSignal } from './exit-code.ts';
+import { CliError, EXIT, exitCodeOfSignal } from './exit-code.ts';
 import { type ClientOptions, flagsOf } from './options.ts';
 import type { Output } from './output.ts';
 
 /**
  * Runs a command against the server that the options lead to, else against the data dir itself. Ctrl-C gives the open
- * call up by `signal`; a second one ends the process.
+ * call up by `signal`; a second one ends the process. `mayCreate`: a data dir that is not there yet is made.
  */
 export async function withBalancer(
-  options: ClientOptions,
+  options: ClientOptions & { mayCreate?: boolean },
   output: Output,
   use: (balancer: Balancer, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const { address, dataDir, masterKey } = readClientConfig(flagsOf(options));
+  if (!options.mayCreate && address === undefined && !existsSync(dataDir)) {
+    throw new CliError(EXIT.notReached, `no server, and no data dir ${dataDir}; start one with \`keybalancer serve\``);
+  }
   const interrupted = new AbortController();
   let received: 'SIGINT' | 'SIGTERM' | undefined;
   const onSignal = (name: 'SIGINT' | 'SIGTERM'): void => {
@@ -26,8 +30,7 @@ export async function withBalancer(
   process.on('SIGTERM', onSignal);
   const balancer = await connect({
     ...(address === undefined ? { dataDir } : { address }),
-    masterKey,
-    warn: (message) => output.complain(message),
+    embedded: { masterKey, warn: (message) => output.complain(message) },
   });
   try {
     await use(balancer, interrupted.signal);

@@ -16,11 +16,7 @@ const SETTINGS_TO_SERVE: readonly SettingName[] = [
 
 export function define(command: Command, { output }: CommandContext): void {
   for (const name of SETTINGS_TO_SERVE) command.addOption(settingOption(name));
-  addHelpExamples(
-    command,
-    'serve',
-    'serve --data-dir ./keys --grpc 127.0.0.1:0 --http off',
-  ).addHelpText(
+  addHelpExamples(command, 'serve', 'serve --data-dir ./keys --grpc 127.0.0.1:0 --http off').addHelpText(
     'after',
     [
       '',
