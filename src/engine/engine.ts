@@ -4,7 +4,7 @@ import { Changes } from './changes.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
 import { BalancerError } from './errors.ts';
 import { HEALTHY, type Health } from './health.ts';
-import { type Key, type KeyRecord, ordinalOf, type Project, type Resting, stateOf } from './key.ts';
+import { isFull, type Key, type KeyRecord, leaseLimit, ordinalOf, type Project, type Resting, stateOf } from './key.ts';
 import { Lane } from './lane.ts';
 import { LATE_MS, type Lease, LeaseState } from './lease.ts';
 import { Pool } from './pool.ts';
@@ -41,6 +41,8 @@ export class Engine {
   readonly leaseDeadlines = new DeadlineHeap<Lease>();
   readonly restDeadlines = new DeadlineHeap<Resting>();
   readonly waitDeadlines = new DeadlineHeap<WaitingAcquire>();
+  /** Pools with waiting acquires that may be served now. */
+  readonly supplied = new Set<Pool>();
   /** Run of the server; part of each lease's name. */
   readonly boot: number;
   changes = new Changes();
@@ -57,8 +59,9 @@ export class Engine {
     return this.#lastSeq;
   }
 
-  /** When something falls due next; Infinity: nothing will. */
+  /** When something falls due next; Infinity: nothing will, -Infinity: something is. */
   get nextDeadline(): number {
+    if (this.supplied.size > 0) return -Infinity;
     return Math.min(this.leaseDeadlines.next, this.restDeadlines.next, this.waitDeadlines.next);
   }
 
@@ -78,9 +81,11 @@ export class Engine {
         this.forget(lease);
       }
     }
-    for (const pool of this.pools.values()) if (pool.supplied) serveWaiting(this, pool, now);
+    for (const pool of this.supplied) serveWaiting(this, pool, now);
     for (let waiter = this.waitDeadlines.popDue(now); waiter; waiter = this.waitDeadlines.popDue(now))
       waiter.timedOut(now);
+    // Those who gave up may have held up others.
+    for (const pool of this.supplied) serveWaiting(this, pool, now);
   }
 
   pool(name: string): Pool {
@@ -114,12 +119,9 @@ export class Engine {
   }
 
   addPool(settings: PoolSettings, general?: { id: number }): Pool {
-    const pool = new Pool(
-      settings,
-      () => this.changes,
-      () => ++this.#lastLane,
-      general && this.lane(general.id, '', []),
-    );
+    if (general !== undefined) this.reserveLanes(general.id);
+    const host = { changes: () => this.changes, newLaneId: () => ++this.#lastLane, supplied: this.supplied };
+    const pool = new Pool(settings, host, general?.id);
     this.pools.set(settings.pool, pool);
     return pool;
   }
@@ -175,9 +177,6 @@ export class Engine {
     this.#leaveProject(key);
     this.keys.delete(key.ordinal);
     key.pool.remove(key);
-    for (const [affinityKey, mapped] of key.pool.affinities.entries()) {
-      if (mapped === key) key.pool.affinities.delete(affinityKey);
-    }
   }
 
   changeKey(key: Key, settings: KeySettings, now: number): void {
@@ -207,6 +206,7 @@ export class Engine {
       this.changes.announce(key, key.state);
       key.pool.refresh(key, now);
     }
+    if (rests.length === 0 && resting.keys.size === 0) this.projects.delete((resting as Project).name);
   }
 
   openLease(key: Key, model: string, caller: string, ttlMs: number, sessionId: string, now: number): Lease {
@@ -246,8 +246,7 @@ export class Engine {
       if (ofSession === undefined) this.sessions.set(lease.sessionId, new Set([lease]));
       else ofSession.add(lease);
     }
-    const limit = key.settings.maxConcurrentLeases ?? key.pool.settings.maxConcurrentLeases;
-    if (limit > 0 && key.active >= limit) key.pool.withdraw(key);
+    if (isFull(key)) key.pool.withdraw(key);
   }
 
   /** An active lease gives its slot back and waits for a late report. */
@@ -292,15 +291,15 @@ export class Engine {
     const { key } = lease;
     key.active--;
     key.pool.active--;
-    key.pool.supplied = true;
     key.pool.usageOf(lease.model).active--;
     if (lease.sessionId !== '') {
       const ofSession = this.sessions.get(lease.sessionId);
       ofSession?.delete(lease);
       if (ofSession?.size === 0) this.sessions.delete(lease.sessionId);
     }
-    const limit = key.settings.maxConcurrentLeases ?? key.pool.settings.maxConcurrentLeases;
+    const limit = leaseLimit(key);
     if (limit > 0 && key.active === limit - 1) key.pool.place(key, now);
+    key.pool.supply(key);
   }
 
   #watchRests(resting: Resting): void {

@@ -7,6 +7,8 @@ export interface Verdict {
   failed: boolean;
   /** Lowers the key's health factor. */
   ownFault: boolean;
+  /** Says nothing about the key, good or bad. */
+  callersFault: boolean;
   /** What must rest, for how long; undefined: nothing. */
   rest: { of: 'key' | 'project-model'; forMs: number } | undefined;
   advice: { retry: boolean; sameKey: boolean; delayMs: number; excludeKey: boolean; excludeProject: boolean };
@@ -22,11 +24,18 @@ export function judge(finding: Finding): Verdict {
   switch (finding.errorClass) {
     case ErrorClass.KEY_INVALID:
     case ErrorClass.KEY_SUSPENDED:
-      return { failed: true, ownFault: true, rest: { of: 'key', forMs: MINUTE }, advice: otherKey() };
+      return {
+        failed: true,
+        ownFault: true,
+        callersFault: false,
+        rest: { of: 'key', forMs: MINUTE },
+        advice: otherKey(),
+      };
     case ErrorClass.PERMISSION:
       return {
         failed: true,
         ownFault: finding.scope === 'key',
+        callersFault: false,
         rest: { of: finding.scope === 'key' ? 'key' : 'project-model', forMs: MINUTE },
         advice: otherKey(),
       };
@@ -40,6 +49,7 @@ export function judge(finding: Finding): Verdict {
       return {
         failed: true,
         ownFault: false,
+        callersFault: false,
         rest: { of: 'project-model', forMs },
         advice: { ...otherKey(), excludeProject: true },
       };
@@ -52,6 +62,7 @@ export function judge(finding: Finding): Verdict {
       return {
         failed: true,
         ownFault: false,
+        callersFault: false,
         rest: undefined,
         advice: {
           retry: true,
@@ -62,9 +73,9 @@ export function judge(finding: Finding): Verdict {
         },
       };
     case ErrorClass.CONTENT_BLOCKED:
-      return { failed: false, ownFault: false, rest: undefined, advice: noRetry() };
+      return { failed: false, ownFault: false, callersFault: false, rest: undefined, advice: noRetry() };
     default:
-      return { failed: true, ownFault: false, rest: undefined, advice: noRetry() };
+      return { failed: true, ownFault: false, callersFault: true, rest: undefined, advice: noRetry() };
   }
 }
 

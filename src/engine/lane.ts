@@ -2,6 +2,8 @@ import { WaitingQueue } from './waiting-queue.ts';
 
 /** Tiers are 0 to 9. */
 export const TIERS = 10;
+/** Virtual time beyond which passes are counted anew: adding 1 / 1000 to a larger number would lose too much of it. */
+const REBASE_AT = 2 ** 30;
 
 /** What a turn changed, to take it back. */
 export interface Turn {
@@ -16,10 +18,12 @@ export interface Turn {
  *
  * Each key (a slot number of its pool) has a pass; the smallest is next and then moves on by 1 / weight. Equal passes go to the
  * least recently picked, then to the older key. V, the lane's virtual time, is the pass of the last pick: a new key starts at V,
- * one that returns starts at max(its pass, V), a change of weight rescales the distance to V.
+ * one that returns starts at max(its pass, V), a change of weight rescales the distance to V. A pick that passed others over
+ * leaves V one turn behind its own pass: those passed over keep their turn, yet a key that every call excludes does not hold V
+ * back for ever, which would let each newcomer take all calls until it had caught up.
  *
- * Invariants: heaps[t] holds just the slots with position >= 0 and tier t; a slot in a heap has pass >= V of its tier; pass is NaN
- * for a slot that this lane has not met. Each tier has a virtual time of its own, since its keys turn on their own.
+ * Invariants: heaps[t] holds just the slots with position >= 0 and tier t; pass is NaN for a slot that this lane has not met; V
+ * never goes back but by untake and rebase. Each tier has a virtual time of its own, since its keys turn on their own.
  */
 export class Lane {
   /** Number under which its turns are stored. */
@@ -27,6 +31,8 @@ export class Lane {
   /** "": the pool's general lane. */
   readonly model: string;
   readonly waiting = new WaitingQueue();
+  /** Of those waiting, how many wait for several keys at once. */
+  waitingBatches = 0;
   /** Slots whose turn changed since the store last asked. */
   readonly touched = new Set<number>();
   /** Last time an acquire came this way; idle lanes are dropped. */
@@ -42,6 +48,7 @@ export class Lane {
   #weight: Float64Array;
   #position: Int32Array;
   #tier: Uint8Array;
+  #farAhead = false;
 
   /** `ordinals` gives a slot's key ordinal, for ties. */
   constructor(id: number, model: string, ordinals: ArrayLike<number>, capacity: number) {
@@ -112,13 +119,21 @@ export class Lane {
     this.#settle(slot);
   }
 
-  /** Sets what an earlier run stored. */
+  /** Sets what an earlier run stored, of a key that is in or not. */
   restore(slot: number, tier: number, pass: number, lastPick: number, weight: number): void {
     this.#reserve(slot);
+    const isIn = this.has(slot);
+    if (isIn) this.#remove(slot);
     this.#pass[slot] = pass;
     this.#lastPick[slot] = lastPick;
     this.#tier[slot] = tier;
     this.#weight[slot] = weight;
+    if (isIn) this.#insert(slot);
+  }
+
+  /** Slots that are in, in no order. */
+  *slots(): Generator<number> {
+    for (let tier = 0; tier < TIERS; tier++) yield* this.#heaps[tier]!.subarray(0, this.#sizes[tier]);
   }
 
   /** The next slot of the lowest tier that has one, -1 if none; slots that `skip` names are passed over. Takes no turn. */
@@ -142,8 +157,8 @@ export class Lane {
     return best;
   }
 
-  /** Takes the turn of a slot that is in. */
-  take(slot: number): Turn {
+  /** Takes the turn of a slot that is in. `byTurn`: peek() chose it, rather than a wish for this very key or its project. */
+  take(slot: number, byTurn: boolean): Turn {
     const tier = this.#tier[slot]!;
     const turn = {
       slot,
@@ -151,9 +166,12 @@ export class Lane {
       lastPick: this.#lastPick[slot]!,
       virtualTime: this.virtualTimes[tier]!,
     };
-    // A key taken out of turn (affinity, exclusions) must not move V past those that still wait for theirs.
-    if (this.#position[slot] === 0) this.virtualTimes[tier] = turn.pass;
-    this.#pass[slot] = turn.pass + 1 / this.#weight[slot]!;
+    const stride = 1 / this.#weight[slot]!;
+    // A key that was asked for by name says nothing about whose turn it is: V must not move past those that wait for theirs.
+    const reached = this.#position[slot] === 0 ? turn.pass : byTurn ? turn.pass - stride : -Infinity;
+    if (reached > turn.virtualTime) this.virtualTimes[tier] = reached;
+    if (reached > REBASE_AT) this.#farAhead = true;
+    this.#pass[slot] = turn.pass + stride;
     this.#lastPick[slot] = ++this.picks;
     this.touched.add(slot);
     this.#settle(slot);
@@ -167,6 +185,26 @@ export class Lane {
     this.virtualTimes[this.#tier[turn.slot]!] = turn.virtualTime;
     this.touched.add(turn.slot);
     this.#settle(turn.slot);
+  }
+
+  /** Counts passes from V where they grew so large that adding a turn would lose precision. No turn may be taken back over it. */
+  rebase(): void {
+    if (!this.#farAhead) return;
+    this.#farAhead = false;
+    for (let tier = 0; tier < TIERS; tier++) {
+      // Whole numbers, so that the subtraction is exact and the order stays.
+      const base = Math.floor(this.virtualTimes[tier]!);
+      if (base < REBASE_AT) continue;
+      const slots = this.#heaps[tier]!.slice(0, this.#sizes[tier]);
+      for (const slot of slots) this.#remove(slot);
+      for (let slot = 0; slot < this.#pass.length; slot++) {
+        if (this.#tier[slot] !== tier || Number.isNaN(this.#pass[slot])) continue;
+        this.#pass[slot]! -= base;
+        this.touched.add(slot);
+      }
+      this.virtualTimes[tier]! -= base;
+      for (const slot of slots) this.#insert(slot);
+    }
   }
 
   /** Sets aside who is passed over until one is found: O(passed over x log n). */

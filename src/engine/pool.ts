@@ -21,6 +21,14 @@ export interface ModelUsage {
   active: number;
 }
 
+/** What a pool needs of the engine. */
+export interface PoolHost {
+  changes(): Changes;
+  newLaneId(): number;
+  /** Pools with waiting acquires that may be served now. */
+  readonly supplied: Set<Pool>;
+}
+
 /** A pool: its keys, the lanes in which they take turns, and what is counted for all of them together. */
 export class Pool {
   readonly name: string;
@@ -44,24 +52,35 @@ export class Pool {
   readonly modelUsage = new Map<string, ModelUsage>();
   acquiresRejected = 0;
   readonly failuresByClass: Record<string, number> = {};
-  readonly affinities: LRUCache<string, Key>;
-  /** A key joined a lane, or a lease ended, since waiting acquires were last served. */
-  supplied = false;
+  /** Keys that may serve an acquire that they could not serve when waiting acquires were last served. */
+  readonly fresh = new Set<Key>();
+  #affinities: LRUCache<string, Key> | undefined;
   readonly #freeSlots: number[] = [];
-  readonly #changes: () => Changes;
-  readonly #newLaneId: () => number;
+  readonly #host: PoolHost;
 
-  constructor(settings: PoolSettings, changes: () => Changes, newLaneId: () => number, generalLane?: Lane) {
+  /** `generalLaneId`: of an earlier run. */
+  constructor(settings: PoolSettings, host: PoolHost, generalLaneId?: number) {
     this.name = settings.pool;
     this.settings = settings;
-    this.#changes = changes;
-    this.#newLaneId = newLaneId;
-    this.general = generalLane ?? new Lane(newLaneId(), '', this.ordinals, 16);
+    this.#host = host;
+    this.general = new Lane(generalLaneId ?? host.newLaneId(), '', this.ordinals, 16);
     this.lanes.set('', this.general);
-    this.affinities = new LRUCache({
+  }
+
+  /** By affinity key. The key may have been deleted since. Made on first use: it sets aside megabytes. */
+  get affinities(): LRUCache<string, Key> {
+    this.#affinities ??= new LRUCache({
       max: MAX_AFFINITIES,
-      disposeAfter: (_key, affinityKey) => this.#changes().affinity(this, affinityKey),
+      disposeAfter: (_key, affinityKey) => this.#host.changes().affinity(this, affinityKey),
     });
+    return this.#affinities;
+  }
+
+  /** Something about the key changed so that it may serve an acquire that waits. */
+  supply(key: Key): void {
+    if (this.waiting === 0) return;
+    this.fresh.add(key);
+    this.#host.supplied.add(this);
   }
 
   /** A place for a new key. */
@@ -81,6 +100,7 @@ export class Pool {
   remove(key: Key): void {
     for (const lane of this.lanes.values()) lane.forget(key.slot);
     this.keys[key.slot] = undefined;
+    this.fresh.delete(key);
     this.#freeSlots.push(key.slot);
     this.keyCount--;
     this.states[key.state]!--;
@@ -93,13 +113,15 @@ export class Pool {
     const state = stateOf(key, now);
     if (state !== key.state) {
       const previous = key.state;
-      this.#changes().announce(key, previous);
+      this.#host.changes().announce(key, previous);
       this.states[previous]!--;
       this.states[state]!++;
       key.state = state;
       this.#shift(previous, state);
     }
     this.place(key, now);
+    // Its rests, models or project may be others although its places in the lanes are the same.
+    this.supply(key);
   }
 
   /** Puts the key into the lanes that it may serve now, takes it out of the others. */
@@ -114,7 +136,7 @@ export class Pool {
         lane.leave(key.slot);
         lane.reweigh(key.slot, weight);
       }
-      if (lane.touched.size > 0) this.#changes().lanes.set(lane, this);
+      if (lane.touched.size > 0) this.#host.changes().lanes.set(lane, this);
     }
   }
 
@@ -127,8 +149,11 @@ export class Pool {
   laneFor(model: string, now: number): Lane {
     let lane = this.lanes.get(model);
     if (lane === undefined) {
-      if (this.lanes.size > MAX_LANES && !this.#dropIdleLane(now)) return this.general;
-      lane = new Lane(this.#newLaneId(), model, this.ordinals, this.keys.length);
+      if (this.lanes.size > MAX_LANES && !this.#dropIdleLane(now)) {
+        this.general.rebase();
+        return this.general;
+      }
+      lane = new Lane(this.#host.newLaneId(), model, this.ordinals, this.keys.length);
       this.lanes.set(model, lane);
       for (const key of this.keys) {
         if (key !== undefined && key.state === KeyState.AVAILABLE && !isFull(key) && serves(key, model, now)) {
@@ -137,6 +162,7 @@ export class Pool {
       }
     }
     lane.lastUsed = now;
+    lane.rebase();
     return lane;
   }
 
@@ -144,7 +170,8 @@ export class Pool {
   usageOf(model: string): ModelUsage {
     let usage = this.modelUsage.get(model);
     if (usage === undefined) {
-      const name = this.modelUsage.size < MAX_LANES ? model : '';
+      const named = this.modelUsage.size - (this.modelUsage.has('') ? 1 : 0);
+      const name = named < MAX_LANES ? model : '';
       usage = this.modelUsage.get(name) ?? { pool: this, model: name, counts: noUsage(), active: 0 };
       this.modelUsage.set(name, usage);
     }
@@ -158,15 +185,15 @@ export class Pool {
 
   #join(lane: Lane, key: Key, weight: number): void {
     lane.join(key.slot, key.settings.tier, weight);
-    this.supplied = true;
+    this.supply(key);
   }
 
   #shift(from: KeyState, to: KeyState): void {
     const available = this.states[KeyState.AVAILABLE]!;
     if (to === KeyState.AVAILABLE && available === 1)
-      this.#changes().shifts.set(this, { pool: this, exhausted: false });
+      this.#host.changes().shifts.set(this, { pool: this, exhausted: false });
     if (from === KeyState.AVAILABLE && to !== KeyState.AVAILABLE && available === 0) {
-      this.#changes().shifts.set(this, { pool: this, exhausted: true });
+      this.#host.changes().shifts.set(this, { pool: this, exhausted: true });
     }
   }
 
@@ -178,8 +205,8 @@ export class Pool {
     }
     if (idlest === undefined) return false;
     this.lanes.delete(idlest.model);
-    this.#changes().lanes.delete(idlest);
-    this.#changes().droppedLanes.add(idlest.id);
+    this.#host.changes().lanes.delete(idlest);
+    this.#host.changes().droppedLanes.add(idlest.id);
     return true;
   }
 }

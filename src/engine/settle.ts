@@ -7,7 +7,7 @@ import { failed, succeeded } from './health.ts';
 import { judge, type Verdict } from './judgement.ts';
 import type { Key, Resting } from './key.ts';
 import { type Lease, LeaseState, leaseRef } from './lease.ts';
-import { withRest } from './rest.ts';
+import { restsAfter, withRest } from './rest.ts';
 import type { Ending, UsageCounts } from './usage.ts';
 
 export interface Result {
@@ -76,11 +76,22 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
       for (const [field, by] of counted) engine.count(lease, field, -by);
       if (finding !== undefined) countFailure(engine, key, finding.errorClass, -1);
       unrest(at);
-      engine.setHealth(key, before.health, at);
-      lease.lastOutcome = before.lastOutcome;
-      if (!ends || engine.keys.get(key.ordinal) !== key) return;
-      lease.state = before.state;
-      engine.hold(lease);
+      const exists = engine.keys.get(key.ordinal) === key;
+      if (exists) engine.setHealth(key, before.health, at);
+      if (ends && exists) {
+        lease.lastOutcome = before.lastOutcome;
+        lease.state = before.state;
+        engine.hold(lease);
+      } else if (ends) {
+        // The key was deleted meanwhile, which releases leases that nobody reported.
+        if (!late) engine.count(lease, 'released', 1);
+      } else {
+        // The kept lease may have expired meanwhile, counted by this report.
+        const isOver = lease.state === LeaseState.EXPIRED || lease.state === LeaseState.LEFT;
+        if (isOver) engine.count(lease, endingOf(lease), -1);
+        lease.lastOutcome = before.lastOutcome;
+        if (isOver) engine.count(lease, endingOf(lease), 1);
+      }
     },
   };
 }
@@ -135,7 +146,7 @@ function learn(
 ): (at: number) => void {
   const { key } = lease;
   const nothing = (): void => {};
-  if (outcome === Outcome.UNUSED) return nothing;
+  if (outcome === Outcome.UNUSED || verdict?.callersFault) return nothing;
   if (finding === undefined || verdict === undefined || !verdict.failed) {
     engine.setHealth(key, succeeded(key.health, now), now);
     return nothing;
@@ -148,10 +159,13 @@ function learn(
   const resting: Resting = wholeKey ? key : (key.project ?? key);
   const model = wholeKey ? '' : lease.model;
   const before = resting.rests;
-  const after = withRest(before, { model, cause: finding.errorClass, until: now + rest.forMs });
+  const added = { model, cause: finding.errorClass, until: now + rest.forMs };
+  const after = withRest(before, added);
   if (after === before) return nothing;
   engine.setRests(resting, after, now);
   return (at) => {
-    if (resting.rests === after) engine.setRests(resting, before, at);
+    if (!resting.rests.includes(added) || (wholeKey && engine.keys.get(key.ordinal) !== key)) return;
+    const replaced = before.filter((each) => each.model === model);
+    engine.setRests(resting, restsAfter([...resting.rests.filter((each) => each !== added), ...replaced], at), at);
   };
 }

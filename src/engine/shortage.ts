@@ -1,8 +1,10 @@
-import { ErrorClass, KeyReuse, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { Order } from './acquire.ts';
+import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { fits } from './batch-fit.ts';
+import type { Engine } from './engine.ts';
 import { BalancerError } from './errors.ts';
 import { allowsModel, type Key, leaseLimit, restingUntil } from './key.ts';
 import type { Lane } from './lane.ts';
+import { candidates, type Order } from './order.ts';
 import type { Pool } from './pool.ts';
 
 /** Leases come back when they are reported, which nobody can foretell: worth asking again so soon. */
@@ -10,12 +12,14 @@ const LEASED_RETRY_MS = 1_000;
 /** For so long one look at all keys answers for every acquire that asks for the same. */
 const FRESH_MS = 20;
 
-/** What an unconstrained acquire of a lane was last told. */
+/** What an acquire of a lane without excludes and requirements was last told, or would have been. */
 interface Finding {
   settingsVersion: number;
   from: number;
   until: number;
   cause: string;
+  /** The key that it speaks of: another acquire that allows this key is told the same. */
+  key: Key;
   /** When the next key is back; 0: a lease has to come back first. */
   readyAt: number;
 }
@@ -23,7 +27,7 @@ interface Finding {
 const findings = new WeakMap<Lane, Finding>();
 
 /** Why the pool has no key for the order now. RESOURCE_EXHAUSTED if waiting can help, else FAILED_PRECONDITION. */
-export function shortage(pool: Pool, lane: Lane, order: Order, now: number): BalancerError {
+export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): BalancerError {
   const metadata = { pool: pool.name, ...(order.model === '' ? {} : { model: order.model }) };
   if (pool.keyCount === 0) {
     return new BalancerError('POOL_EMPTY', `pool "${pool.name}" has no keys`, { metadata });
@@ -38,15 +42,7 @@ export function shortage(pool: Pool, lane: Lane, order: Order, now: number): Bal
       { metadata },
     );
   }
-  const plain = order.matches === undefined && lane.model === order.model;
-  const known = plain ? findings.get(lane) : undefined;
-  let found: Finding | undefined;
-  if (known?.settingsVersion === pool.settingsVersion && now >= known.from && now < known.until) {
-    found = known;
-  } else {
-    found = look(pool, order, now);
-    if (plain && found !== undefined) findings.set(lane, found);
-  }
+  const found = known(pool, lane, order, now) ?? look(engine, pool, lane, order, now);
   if (found === undefined) {
     return new BalancerError(
       'NO_MATCHING_KEY',
@@ -61,42 +57,50 @@ export function shortage(pool: Pool, lane: Lane, order: Order, now: number): Bal
   });
 }
 
-function look(pool: Pool, order: Order, now: number): Finding | undefined {
+function known(pool: Pool, lane: Lane, order: Order, now: number): Finding | undefined {
+  const finding = lane.model === order.model ? findings.get(lane) : undefined;
+  if (finding?.settingsVersion !== pool.settingsVersion || now < finding.from || now >= finding.until) return undefined;
+  return order.matches === undefined || order.matches(finding.key) ? finding : undefined;
+}
+
+function look(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): Finding | undefined {
   let readyAt = Infinity;
-  let resting: Key | undefined;
-  let leased = false;
-  for (const key of pool.keys) {
-    if (key === undefined || key.state === KeyState.DISABLED_ADMIN || key.state === KeyState.DISABLED_AUTO) continue;
+  let soonest: Key | undefined;
+  for (const key of candidates(engine, pool, order)) {
+    if (key?.pool !== pool) continue;
+    if (key.state === KeyState.DISABLED_ADMIN || key.state === KeyState.DISABLED_AUTO) continue;
     if (!allowsModel(key, order.model) || (order.matches !== undefined && !order.matches(key))) continue;
     const until = restingUntil(key, order.model, now);
-    if (until === 0) leased = true;
-    else if (until < readyAt) {
+    if (until < readyAt) {
       readyAt = until;
-      resting = key;
+      soonest = key;
     }
+    if (until === 0) break;
   }
-  const common = { settingsVersion: pool.settingsVersion, from: now, until: now + FRESH_MS };
-  if (leased) return { ...common, cause: 'all_leased', readyAt: 0 };
-  if (resting === undefined) return undefined;
-  return { ...common, until: Math.min(common.until, readyAt), cause: causeOf(resting, order.model), readyAt };
+  if (soonest === undefined) return undefined;
+  const found: Finding = {
+    settingsVersion: pool.settingsVersion,
+    from: now,
+    until: readyAt === 0 ? now + FRESH_MS : Math.min(now + FRESH_MS, readyAt),
+    cause: readyAt === 0 ? 'all_leased' : causeOf(soonest, order.model),
+    key: soonest,
+    readyAt,
+  };
+  if (order.matches === undefined && lane.model === order.model) findings.set(lane, found);
+  return found;
 }
 
 /** Whether all batches could be filled if every key were free. */
-function everFits(pool: Pool, order: Order, { sizes, reuse }: NonNullable<Order['batches']>): boolean {
-  const total = sizes.reduce((a, b) => a + b, 0);
-  if (pool.settings.maxTotalLeases > 0 && total > pool.settings.maxTotalLeases) return false;
-  const mostOfOneKey = reuse === KeyReuse.UNIQUE ? 1 : reuse === KeyReuse.UNIQUE_IN_BATCH ? sizes.length : Infinity;
-  let keys = 0;
-  let room = 0;
+function everFits(pool: Pool, order: Order, batches: NonNullable<Order['batches']>): boolean {
+  const { maxTotalLeases } = pool.settings;
+  if (maxTotalLeases > 0 && batches.sizes.reduce((a, b) => a + b, 0) > maxTotalLeases) return false;
+  const rooms: number[] = [];
   for (const key of pool.keys) {
     if (key === undefined || key.state === KeyState.DISABLED_ADMIN || key.state === KeyState.DISABLED_AUTO) continue;
-    if (!allowsModel(key, order.model)) continue;
-    keys++;
-    room += Math.min(leaseLimit(key) || Infinity, mostOfOneKey);
+    if (allowsModel(key, order.model)) rooms.push(leaseLimit(key) || Infinity);
   }
-  const distinct = reuse === KeyReuse.UNIQUE || reuse === KeyReuse.UNIQUE_IN_BATCH ? Math.max(...sizes) : 0;
   // No key at all is told apart below.
-  return keys === 0 || (keys >= distinct && room >= total);
+  return rooms.length === 0 || fits(batches, rooms);
 }
 
 function causeOf(key: Key, model: string): string {

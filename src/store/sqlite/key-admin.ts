@@ -171,6 +171,7 @@ export class KeyAdmin {
             secrets.delete(key.ordinal);
             const previousState = key.state;
             engine.removeKey(key, clock.now());
+            serveWaiting(engine, key.pool, clock.now());
             const id = keyId(key.ordinal);
             healthLog.remember({ keyId: id, pool: key.pool.name, revision });
             const change = this.#change(HealthEventKind.KEY_REMOVED, key, revision);

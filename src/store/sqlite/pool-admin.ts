@@ -66,7 +66,6 @@ export class PoolAdmin {
             pool.settingsVersion++;
             // The cap of each key may be another now.
             for (const key of pool.keys) if (key !== undefined) pool.place(key, now);
-            pool.supplied = true;
             serveWaiting(engine, pool, now);
             healthLog.announce(healthLog.poolEvent(HealthEventKind.POOL_CHANGED, pool.name, wallNow(this.#context)));
           },

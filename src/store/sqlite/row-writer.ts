@@ -139,7 +139,8 @@ export class RowWriter {
     for (const [pool, affinityKeys] of changes.affinities) {
       for (const affinityKey of affinityKeys) {
         const key = pool.affinities.peek(affinityKey);
-        if (key === undefined) dropped.push({ pool: pool.name, affinityKey });
+        if (key === undefined || this.#engine.keys.get(key.ordinal) !== key)
+          dropped.push({ pool: pool.name, affinityKey });
         else {
           affinities.push({
             pool: pool.name,

@@ -1,11 +1,12 @@
 import { createHistogram } from 'node:perf_hooks';
-import { acquireNow, type Granted, giveUp, matcher, type Order, serveWaiting, wait } from '../../engine/acquire.ts';
+import { acquireNow, type Granted, giveUp, serveWaiting, wait } from '../../engine/acquire.ts';
 import type { Changes } from '../../engine/changes.ts';
 import type { Clock } from '../../engine/clock.ts';
 import type { Engine } from '../../engine/engine.ts';
 import { BalancerError } from '../../engine/errors.ts';
 import { type Key, keyId } from '../../engine/key.ts';
 import { type Lease, LeaseState, leaseRef } from '../../engine/lease.ts';
+import { matcher, type Order } from '../../engine/order.ts';
 import type { Pool } from '../../engine/pool.ts';
 import { renew, settle } from '../../engine/settle.ts';
 import { shortage } from '../../engine/shortage.ts';
@@ -93,7 +94,7 @@ export class SqliteStore implements Store {
     this.#engine = loaded.engine;
     this.#writer = loaded.writer;
     this.#replays = replays;
-    this.#healthLog = new HealthLog(options.journal.storeId, loaded.restored);
+    this.#healthLog = new HealthLog(options.journal.storeId, options.journal.boot, loaded.restored);
     this.#committer = new Committer({
       journal: options.journal,
       engine: loaded.engine,
@@ -139,8 +140,7 @@ export class SqliteStore implements Store {
     const store = new SqliteStore(options, loaded, replays);
     await store.#importer.start();
     options.secrets.resize(loaded.engine.keys.size);
-    store.#advance();
-    store.#arm();
+    store.#wake();
     return store;
   }
 
@@ -327,6 +327,10 @@ export class SqliteStore implements Store {
     clearTimeout(this.#timer);
     await this.#committer.flush();
     this.#committer.close();
+    if (this.#engine.changes.empty && !this.#committer.failing) {
+      // Where that fails, the next start takes it for a crash: watchers get a new snapshot, nothing else.
+      await this.#options.journal.commit(this.#healthLog.cleanStop).catch(() => {});
+    }
     await this.#options.journal.close();
   }
 
@@ -353,7 +357,7 @@ export class SqliteStore implements Store {
     let waitedMs = 0;
     try {
       if (granted === undefined) {
-        if (maxWaitMs <= 0) throw shortage(pool, pool.laneFor(order.model, now), order, now);
+        if (maxWaitMs <= 0) throw shortage(this.#engine, pool, pool.laneFor(order.model, now), order, now);
         granted = await this.#wait(pool, order, now + maxWaitMs, now, signal);
         waitedMs = this.#clock.now() - now;
       }
@@ -375,6 +379,7 @@ export class SqliteStore implements Store {
     return new Promise((resolve, reject) => {
       const gone = (): void => {
         giveUp(this.#engine, waiter);
+        this.#advance();
         reject(new BalancerError('OPERATION_CANCELLED', 'the caller gave up while the acquire waited'));
       };
       if (signal?.aborted) {

@@ -1,0 +1,63 @@
+import type { Batches } from './batch-fit.ts';
+import type { Engine } from './engine.ts';
+import { type Key, keyId, ordinalOf } from './key.ts';
+import type { Lane } from './lane.ts';
+import { type Pool, serves } from './pool.ts';
+
+/** What an acquire asks for. */
+export interface Order {
+  readonly caller: string;
+  /** "": any. */
+  readonly model: string;
+  readonly affinityKey: string;
+  readonly ttlMs: number | undefined;
+  readonly sessionId: string;
+  readonly priority: number;
+  readonly requireProject: string;
+  readonly requireKeyId: string;
+  /** What matcher() made of excludes and requirements. */
+  readonly matches: ((key: Key) => boolean) | undefined;
+  /** One batch for each size; undefined: one lease. */
+  readonly batches: Batches | undefined;
+}
+
+export interface Constraints {
+  excludeKeyIds: readonly string[];
+  excludeProjects: readonly string[];
+  requireProject: string;
+  requireKeyId: string;
+}
+
+/** Whether a key is one that the request allows; undefined when each is. */
+export function matcher(request: Constraints): ((key: Key) => boolean) | undefined {
+  const { requireProject, requireKeyId } = request;
+  const excluded = new Set(request.excludeKeyIds.map(ordinalNamed));
+  const projects = new Set(request.excludeProjects);
+  if (excluded.size === 0 && projects.size === 0 && requireProject === '' && requireKeyId === '') return undefined;
+  const required = ordinalNamed(requireKeyId);
+  return (key) => {
+    const { project } = key.settings;
+    if (requireProject !== '' && project !== requireProject) return false;
+    if (project !== '' && projects.has(project)) return false;
+    return (requireKeyId === '' || key.ordinal === required) && !excluded.has(key.ordinal);
+  };
+}
+
+/** Ordinal of the key that has just this id; -1: no key can have it. */
+function ordinalNamed(id: string): number {
+  const ordinal = ordinalOf(id);
+  return ordinal !== undefined && keyId(ordinal) === id ? ordinal : -1;
+}
+
+/** Keys of the pool that the order's requirements leave to choose from, by index where there is one. */
+export function candidates(engine: Engine, pool: Pool, order: Order): Iterable<Key | undefined> {
+  if (order.requireKeyId !== '') return [engine.keys.get(ordinalNamed(order.requireKeyId))];
+  if (order.requireProject !== '') return engine.projects.get(order.requireProject)?.keys ?? [];
+  return pool.keys;
+}
+
+/** Whether a key that is in the lane will do for the order. In the general lane keys may be that do not serve its model. */
+export function allows(order: Order, lane: Lane, key: Key, now: number): boolean {
+  if (order.matches !== undefined && !order.matches(key)) return false;
+  return lane.model === order.model || serves(key, order.model, now);
+}
