@@ -1,0 +1,59 @@
+import {
+  create,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type DescService,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
+import type { KeyAdminService, KeyBalancerService } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+
+export interface CallOptions {
+  /** Gives the call up: it rejects with code CANCELLED, and a waiting acquire takes no key. */
+  signal?: AbortSignal | undefined;
+  /** Longest time for the call, in milliseconds; then it rejects with code DEADLINE_EXCEEDED. */
+  timeoutMs?: number | undefined;
+}
+
+/** The unary methods of a service, camelCase, over messages. They reject with KeyBalancerError. */
+export type UnaryCalls<S extends DescService> = {
+  readonly [M in keyof S['method'] as S['method'][M] extends DescMethodUnary ? M : never]: UnaryCall<S['method'][M]>;
+};
+
+type UnaryCall<M> =
+  M extends DescMethodUnary<infer I, infer O>
+    ? (request: MessageInitShape<I>, options?: CallOptions) => Promise<MessageShape<O>>
+    : never;
+
+type ServerStreamingCall<M> =
+  M extends DescMethodServerStreaming<infer I, infer O>
+    ? (request: MessageInitShape<I>, options?: CallOptions) => AsyncIterable<MessageShape<O>>
+    : never;
+
+/** A KeyBalancer to talk to: a server somewhere, or the engine in this very process. */
+export interface Balancer {
+  readonly keyBalancer: UnaryCalls<typeof KeyBalancerService>;
+  readonly keyAdmin: UnaryCalls<typeof KeyAdminService>;
+  /** Begins with the first step of the iteration, and ends with it. */
+  readonly watchHealth: ServerStreamingCall<typeof KeyBalancerService.method.watchHealth>;
+  /** Where it is, for people: "127.0.0.1:50051", "unix:/var/lib/keybalancer/keybalancer.sock", "data dir /var/lib/keybalancer". */
+  readonly where: string;
+  /** Lets go of it. Calls made later reject. */
+  close(): Promise<void>;
+}
+
+/** Makes one call of a unary method, whatever it takes to get there. */
+export type InvokeUnary = (method: DescMethodUnary, request: Message, options: CallOptions) => Promise<Message>;
+
+/** The calls of a service, each made by `invoke`. */
+export function unaryCalls<S extends DescService>(service: S, invoke: InvokeUnary): UnaryCalls<S> {
+  const calls: Record<string, (request: MessageInitShape<never>, options?: CallOptions) => Promise<Message>> = {};
+  for (const method of service.methods) {
+    if (method.methodKind !== 'unary') continue;
+    calls[method.localName] = async (request, options = {}) =>
+      invoke(method as DescMethodUnary, create(method.input, request), options);
+  }
+  // The descriptors that built the calls are the same that their types come from.
+  return calls as UnaryCalls<S>;
+}

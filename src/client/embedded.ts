@@ -1,0 +1,114 @@
+import type { DescMethodUnary, Message } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
+import { BalancerError } from '../engine/errors.ts';
+import { KeyAdminService, KeyBalancerService, type WatchHealthResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { CallContext } from '../server/service/service-functions.ts';
+import { createServices } from '../server/service/services.ts';
+import { VERSION } from '../server/version.ts';
+import { openStore } from '../store/open-store.ts';
+import { type Balancer, type CallOptions, type InvokeUnary, unaryCalls } from './balancer.ts';
+import { cancelledError, closedError, KeyBalancerError } from './errors.ts';
+
+export interface EmbeddedOptions {
+  /** full (default): what was acknowledged survives the loss of power; normal: the end of the process. */
+  durability?: 'full' | 'normal';
+  /** The key that keys are sealed with: a value or a file. Default: master.key in the data dir, made on first use. */
+  masterKey?: { value?: string; file?: string };
+  /** Decrypted keys to keep in memory. Default: by the number of keys. */
+  cacheSize?: number;
+  /** Told what an operator should know, such as that a master key was made. Default: process.emitWarning. */
+  warn?: (message: string) => void;
+}
+
+/**
+ * The engine and the store of a data dir in this process, as its only owner: no server. The one file of the client that
+ * knows the server's insides. Rejects with DataDirInUseError when another process owns the dir.
+ */
+export async function openEmbedded({ dataDir, ...options }: EmbeddedOptions & { dataDir: string }): Promise<Balancer> {
+  const store = await openStore({
+    dataDir,
+    durability: options.durability ?? 'full',
+    masterKey: options.masterKey ?? {},
+    warn: options.warn ?? ((message) => process.emitWarning(message, 'KeyBalancerWarning')),
+    ...(options.cacheSize === undefined ? {} : { cacheSize: options.cacheSize }),
+  });
+  const where = `data dir ${dataDir}`;
+  const draining = new AbortController();
+  const services = createServices({
+    store,
+    version: VERSION,
+    startTime: Date.now(),
+    draining: draining.signal,
+    open: { watchers: 0, sessions: 0 },
+  });
+  let closing: Promise<void> | undefined;
+
+  const invokeOf =
+    (functions: object): InvokeUnary =>
+    async (method: DescMethodUnary, request: Message, options: CallOptions) => {
+      if (closing !== undefined) throw closedError(where);
+      const serve = (functions as Record<string, Serve | undefined>)[method.localName];
+      if (serve === undefined) throw new KeyBalancerError(`no method ${method.name}`, { code: 'UNIMPLEMENTED' });
+      const { context, timeout } = callContext(options);
+      try {
+        context.signal.throwIfAborted();
+        return await serve(request, context);
+      } catch (error) {
+        throw embeddedError(error, context.signal, timeout);
+      }
+    };
+
+  return {
+    keyBalancer: unaryCalls(KeyBalancerService, invokeOf(services.keyBalancer)),
+    keyAdmin: unaryCalls(KeyAdminService, invokeOf(services.keyAdmin)),
+    async *watchHealth(request, options = {}): AsyncIterable<WatchHealthResponse> {
+      if (closing !== undefined) throw closedError(where);
+      const { watchHealth } = services.keyBalancer;
+      if (watchHealth === undefined) throw new KeyBalancerError('no method WatchHealth', { code: 'UNIMPLEMENTED' });
+      const left = new AbortController();
+      const { context, timeout } = callContext(options, left.signal);
+      try {
+        context.signal.throwIfAborted();
+        yield* watchHealth(create(KeyBalancerService.method.watchHealth.input, request), context);
+      } catch (error) {
+        throw embeddedError(error, context.signal, timeout);
+      } finally {
+        left.abort();
+      }
+    },
+    where,
+    close() {
+      closing ??= (async () => {
+        draining.abort();
+        store.drain();
+        await store.close();
+      })();
+      return closing;
+    },
+  };
+}
+
+type Serve = (request: Message, context: CallContext) => Promise<Message>;
+
+const NEVER_ABORTED = new AbortController().signal;
+
+/** `timeout` tells a deadline that passed from a caller who gave up. */
+function callContext(
+  { signal, timeoutMs }: CallOptions,
+  left?: AbortSignal,
+): { context: CallContext; timeout: AbortSignal | undefined } {
+  const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
+  const signals = [signal, timeout, left].filter((each) => each !== undefined);
+  const joined = signals.length > 1 ? AbortSignal.any(signals) : (signals[0] ?? NEVER_ABORTED);
+  return { context: { caller: 'local', signal: joined, timeoutMs }, timeout };
+}
+
+function embeddedError(error: unknown, signal: AbortSignal, timeout: AbortSignal | undefined): KeyBalancerError {
+  if (timeout?.aborted) return new KeyBalancerError('the deadline passed', { code: 'DEADLINE_EXCEEDED' });
+  if (signal.aborted) return cancelledError(signal);
+  if (error instanceof BalancerError) {
+    const { code, reason, metadata, retryDelayMs, violations } = error;
+    return new KeyBalancerError(error.message, { code, reason, metadata, retryAfterMs: retryDelayMs, violations });
+  }
+  return new KeyBalancerError('internal error', { code: 'INTERNAL', cause: error });
+}

@@ -1,0 +1,64 @@
+import type { Code } from '../gen/google/rpc/code_pb.ts';
+import type { ErrorReason } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+
+/** Name of a google.rpc.Code, such as "RESOURCE_EXHAUSTED". */
+export type StatusName = Exclude<keyof typeof Code, 'OK'>;
+
+/** Name of an ErrorReason without its prefix, such as "NO_KEY_AVAILABLE"; newer servers may know others. "": none was given. */
+export type ReasonName = Exclude<keyof typeof ErrorReason, 'UNSPECIFIED'> | '' | (string & {});
+
+export interface KeyBalancerErrorFields {
+  code: StatusName;
+  reason?: ReasonName;
+  retryAfterMs?: number | undefined;
+  metadata?: Readonly<Record<string, string>>;
+  violations?: readonly { field: string; description: string }[];
+  cause?: unknown;
+}
+
+/** A refusal by KeyBalancer, or a failure to reach it: the same from a server and from the embedded engine. */
+export class KeyBalancerError extends Error {
+  override readonly name = 'KeyBalancerError';
+  readonly code: StatusName;
+  readonly reason: ReasonName;
+  /** Milliseconds until a repeat can succeed; undefined: unknown. */
+  readonly retryAfterMs: number | undefined;
+  /** Such as pool, model and cause of NO_KEY_AVAILABLE. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Fields of the request that were refused, and why. */
+  readonly violations: readonly { field: string; description: string }[];
+
+  constructor(message: string, fields: KeyBalancerErrorFields) {
+    super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
+    this.code = fields.code;
+    this.reason = fields.reason ?? '';
+    this.retryAfterMs = fields.retryAfterMs;
+    this.metadata = fields.metadata ?? {};
+    this.violations = fields.violations ?? [];
+  }
+}
+
+/** INVALID_ARGUMENT of an option or argument that never reached a server. `allowed` says what would have been right. */
+export function invalidOption(name: string, shown: string, allowed: string): KeyBalancerError {
+  const description = `${name} is ${shown}; allowed: ${allowed}`;
+  return new KeyBalancerError(description, {
+    code: 'INVALID_ARGUMENT',
+    reason: 'INVALID_FIELD',
+    metadata: { field: name },
+    violations: [{ field: name, description }],
+  });
+}
+
+/** What a call on something closed rejects with. */
+export function closedError(where: string): KeyBalancerError {
+  return new KeyBalancerError(`the client of ${where} is closed`, { code: 'FAILED_PRECONDITION' });
+}
+
+/** What a call rejects with that its caller gave up. */
+export function cancelledError(signal: AbortSignal): KeyBalancerError {
+  return new KeyBalancerError('given up by its caller', {
+    code: 'CANCELLED',
+    reason: 'OPERATION_CANCELLED',
+    cause: signal.reason,
+  });
+}

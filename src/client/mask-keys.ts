@@ -1,0 +1,45 @@
+import { formsOf, redact } from '../gemini/redact.ts';
+
+/** Errors around errors that are looked through. */
+const DEEPEST = 4;
+
+/**
+ * Replaces the keys in every text of what is about to be thrown, its causes included: Gemini and fetch repeat keys in
+ * their messages. Only texts that hold one are touched. Returns what to throw.
+ */
+export function maskKeys(thrown: unknown, apiKeys: readonly string[]): unknown {
+  if (typeof thrown === 'string') return holdsAny(thrown, apiKeys) ? masked(thrown, apiKeys) : thrown;
+  maskInside(thrown, apiKeys, DEEPEST, new Set());
+  return thrown;
+}
+
+function maskInside(value: unknown, apiKeys: readonly string[], depth: number, seen: Set<unknown>): void {
+  if (typeof value !== 'object' || value === null || depth === 0 || seen.has(value)) return;
+  seen.add(value);
+  for (const name of Reflect.ownKeys(value)) {
+    const property = Object.getOwnPropertyDescriptor(value, name);
+    if (property === undefined) continue;
+    // The stack is an accessor in some versions of V8; a getter of the caller's own is left alone.
+    const inner: unknown = name === 'stack' ? (value as Error).stack : property.value;
+    if (typeof inner !== 'string') maskInside(inner, apiKeys, depth - 1, seen);
+    else if (holdsAny(inner, apiKeys)) replace(value, name, masked(inner, apiKeys));
+  }
+}
+
+function replace(object: object, name: string | symbol, value: string): void {
+  const property = Object.getOwnPropertyDescriptor(object, name);
+  if (property?.configurable) {
+    const { enumerable = false } = property;
+    Object.defineProperty(object, name, { value, enumerable, configurable: true, writable: true });
+  } else {
+    Reflect.set(object, name, value);
+  }
+}
+
+function holdsAny(text: string, apiKeys: readonly string[]): boolean {
+  return apiKeys.some((apiKey) => formsOf(apiKey).some((form) => text.includes(form)));
+}
+
+function masked(text: string, apiKeys: readonly string[]): string {
+  return apiKeys.reduce((result, apiKey) => redact(result, apiKey), text);
+}
