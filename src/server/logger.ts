@@ -1,5 +1,5 @@
 import { type DestinationStream, type Logger, pino } from 'pino';
-import { build as pretty } from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 
 export type { Logger } from 'pino';
 
@@ -50,8 +50,17 @@ export function createLogger({ level, pretty: readable, destination }: LoggerOpt
         censor: '[secret]',
       },
     },
-    readable
-      ? pretty({ destination: stream, sync: true, colorize: true, ignore: 'name,hostname', translateTime: 'SYS:HH:MM:ss.l' })
-      : stream,
+    readable ? readably(stream) : stream,
   );
+}
+
+/** Line by line and at once, unlike pino-pretty's own stream, whose last lines an exit would lose. */
+function readably(stream: DestinationStream): DestinationStream {
+  const colorize = process.stderr.isTTY === true && process.stderr.hasColors();
+  const prettify = prettyFactory({ colorize, ignore: 'name', translateTime: 'SYS:HH:MM:ss.l' });
+  return {
+    write: (line: string) => {
+      stream.write(prettify(line) ?? line);
+    },
+  };
 }
