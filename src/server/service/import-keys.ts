@@ -24,7 +24,7 @@ const MAX_KEYS = 10_000;
 const MAX_SOURCE = 128;
 const MAX_TIER = 9;
 /** Keys read between two turns of the event loop: about a millisecond's work. */
-const SLICE = 200;
+const SLICE = 50;
 
 /** Reads thousands of keys in slices: those who acquire meanwhile must not wait for all of them. */
 export async function importKeys(

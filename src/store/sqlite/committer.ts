@@ -3,10 +3,19 @@ import type { Engine } from '../../engine/engine.ts';
 import { BalancerError } from '../../engine/errors.ts';
 import type { Journal, Rows } from './journal.ts';
 
+/** What an exclusive operation writes, and how memory then comes to show it. */
+export interface Plan {
+  rows: Rows;
+  apply: () => void | Promise<void>;
+}
+
 /** An operation that is stored before memory shows it: imports and everything an administrator changes. */
 export interface Exclusive {
-  /** Judges against memory as it stands and says what to write. A throw refuses it and writes nothing. */
-  plan: () => { rows: Rows; apply: () => void | Promise<void> };
+  /**
+   * Judges against memory as it stands and says what to write. A throw refuses it and writes nothing. One that takes its time
+   * (a promise) holds commits up and may go only by what exclusive operations alone change: settings, and which keys there are.
+   */
+  plan: () => Plan | Promise<Plan>;
   /** It was planned, but could not be stored. */
   refused?: () => void;
 }
@@ -119,9 +128,11 @@ export class Committer {
   async #commit(): Promise<void> {
     const { journal, engine } = this.#options;
     const exclusive = this.#exclusives.shift();
-    let planned: ReturnType<Exclusive['plan']> | undefined;
+    let planned: Plan | undefined;
     try {
-      planned = exclusive?.plan();
+      const plan = exclusive?.plan();
+      // A plan that is there at once is stored with memory as the plan saw it: nothing may come between.
+      planned = plan instanceof Promise ? await plan : plan;
     } catch (error) {
       exclusive!.reject(error as Error);
     }

@@ -1,25 +1,28 @@
 import { serveWaiting } from '../../engine/acquire.ts';
-import { type Key, keyId } from '../../engine/key.ts';
 import type { Pool } from '../../engine/pool.ts';
-import type { KeySettings } from '../../engine/settings.ts';
-import { ImportConflict, ImportStatus } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { ImportOrder, ImportOutcome, ImportView, KeyToImportOrder, Page } from '../store.ts';
-import { redactKey } from '../vault.ts';
+import { ImportStatus } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { ImportOrder, ImportOutcome, ImportView, Page } from '../store.ts';
 import { type AdminContext, pause, wallNow } from './admin-context.ts';
+import { type ImportedKey, ImportJudgement, type ImportResult, type ReimportedKey } from './import-judgement.ts';
 import type { ImportRow, KeyRow } from './journal.ts';
 import type { KeyAdmin } from './key-admin.ts';
+import { packRows } from './packed-rows.ts';
 import { keyRow } from './row-writer.ts';
 
 /** Keys handled between two turns of the event loop: about a millisecond's work. */
-const SLICE = 200;
+const SLICE = 50;
 
 interface Sealed {
   ordinal: number;
-  fingerprint: string;
   sealed: Uint8Array;
 }
 
-type Result = ImportOutcome['results'][number];
+interface Prepared {
+  /** "" for what the service refused. */
+  fingerprint: string;
+  /** undefined: not needed as far as is known. */
+  sealed: Sealed | undefined;
+}
 
 /** Adds many keys in one commit, and keeps the history of that. */
 export class Importer {
@@ -56,36 +59,30 @@ export class Importer {
   async #import(order: ImportOrder): Promise<ImportOutcome> {
     const { engine, committer, replays, clock } = this.#context;
     engine.pool(order.pool);
-    const prepared = await this.#seal(order);
+    const prepared = await this.#prepare(order);
+    if (order.validateOnly) {
+      const { results } = await this.#judge(order, engine.pool(order.pool), prepared);
+      return { results, record: view(this.#record(0, order, results)), replayed: false };
+    }
     let outcome!: ImportOutcome;
     await committer.exclusive({
-      plan: () => {
+      plan: async () => {
         const pool = engine.pool(order.pool);
-        const { results, created, updated } = this.#judge(order, pool, prepared);
-        const record = this.#record(order, results);
+        const { results, created, updated } = await this.#judge(order, pool, prepared);
+        const packed = await packKeys(pool, created, updated);
+        const record = this.#record(++this.#lastId, order, results);
         outcome = { results, record: view(record), replayed: false };
-        if (order.validateOnly) return { rows: {}, apply: () => {} };
-        this.#lastId = record.id;
         replays.remember(order.idempotency, outcome);
-        const rows: KeyRow[] = [
-          ...created.map(({ fresh, sealed }) => keyRow(fresh, pool.name, sealed)),
-          ...updated.map(({ key, settings, record: changed }) =>
-            keyRow({ ordinal: key.ordinal, settings, record: changed }, pool.name, undefined),
-          ),
-        ];
         return {
-          rows: { keys: rows, imports: [record] },
+          rows: { packed, imports: [record] },
           apply: async () => {
-            let done = 0;
-            for (const { fresh, apiKey } of created) {
+            await inSlices(created, ({ fresh, apiKey }) => {
               this.#keys.added(engine.addKey(pool, fresh, clock.now()), apiKey);
-              if (++done % SLICE === 0) await pause();
-            }
-            for (const { key, settings, record: changed } of updated) {
+            });
+            await inSlices(updated, ({ key, settings, record: changed }) => {
               Object.assign(key.record, { ...changed, revision: key.record.revision });
               engine.changeKey(key, settings, clock.now());
-              if (++done % SLICE === 0) await pause();
-            }
+            });
             serveWaiting(engine, pool, clock.now());
           },
         };
@@ -95,93 +92,41 @@ export class Importer {
     return outcome;
   }
 
-  /** Fingerprints and seals in slices: for thousands of keys that takes longer than others should wait. */
-  async #seal(order: ImportOrder): Promise<(Sealed | undefined)[]> {
-    const { vault, fingerprints, claimOrdinals } = this.#context;
-    const first = claimOrdinals(order.items.length);
-    const prepared: (Sealed | undefined)[] = [];
-    for (const [index, item] of order.items.entries()) {
-      if ('key' in item) {
-        const ordinal = first + index;
-        const fingerprint = vault.fingerprint(item.key.apiKey);
-        const known = fingerprints.has(fingerprint) || order.validateOnly;
-        prepared.push({
-          ordinal,
-          fingerprint,
-          sealed: known ? new Uint8Array() : vault.seal(ordinal, item.key.apiKey),
-        });
-      } else {
-        prepared.push(undefined);
-      }
-      if (index % SLICE === SLICE - 1) await pause();
-    }
+  /** Fingerprints all and seals what is new, before it is this import's turn: the longest part of the work. */
+  async #prepare(order: ImportOrder): Promise<Prepared[]> {
+    const { vault, fingerprints } = this.#context;
+    const prepared: Prepared[] = [];
+    await inSlices(order.items, (item) => {
+      const fingerprint = 'key' in item ? vault.fingerprint(item.key.apiKey) : '';
+      const isNew = 'key' in item && !order.validateOnly && !fingerprints.has(fingerprint);
+      prepared.push({ fingerprint, sealed: isNew ? this.#seal(item.key.apiKey) : undefined });
+    });
     return prepared;
   }
 
-  #judge(order: ImportOrder, pool: Pool, prepared: (Sealed | undefined)[]) {
+  async #judge(order: ImportOrder, pool: Pool, prepared: readonly Prepared[]): Promise<ImportJudgement> {
     const { fingerprints, healthLog } = this.#context;
-    const now = wallNow(this.#context);
-    const results: Result[] = [];
-    const created: { fresh: Pick<Key, 'ordinal' | 'settings' | 'record'>; sealed: Uint8Array; apiKey: string }[] = [];
-    const updated: { key: Key; settings: KeySettings; record: Key['record'] }[] = [];
-    const inRequest = new Map<string, string>();
-    for (const [index, item] of order.items.entries()) {
-      const ready = prepared[index];
-      if (!('key' in item) || ready === undefined) {
-        results.push({
-          status: ImportStatus.REJECTED,
-          keyId: '',
-          refusal: 'refusal' in item ? item.refusal : undefined,
-        });
-        continue;
-      }
-      const twin = inRequest.get(ready.fingerprint);
-      if (twin !== undefined) {
-        results.push({ status: ImportStatus.DUPLICATE_IN_REQUEST, keyId: twin, refusal: undefined });
-        continue;
-      }
-      const known = fingerprints.get(ready.fingerprint);
-      const id = keyId(known?.ordinal ?? ready.ordinal);
-      inRequest.set(ready.fingerprint, order.validateOnly && known === undefined ? '' : id);
-      if (known === undefined) {
-        const revision = order.validateOnly ? 0 : healthLog.next();
-        const record = {
-          fingerprint: ready.fingerprint,
-          redactedKey: redactKey(item.key.apiKey),
-          createTime: now,
-          updateTime: now,
-          version: 1,
-          revision,
-          createRevision: revision,
-        };
-        const fresh = { ordinal: ready.ordinal, settings: settingsOf(item.key, order.source), record };
-        created.push({ fresh, sealed: ready.sealed, apiKey: item.key.apiKey });
-        results.push({ status: ImportStatus.CREATED, keyId: order.validateOnly ? '' : id, refusal: undefined });
-      } else if (known.pool !== pool) {
-        const message = `this API key is ${id} of pool "${known.pool.name}" already`;
-        results.push({ status: ImportStatus.REJECTED, keyId: id, refusal: { reason: 'KEY_ALREADY_EXISTS', message } });
-      } else {
-        const settings = { ...known.settings, ...overwritten(item.key, order.source) };
-        const differs = order.onConflict === ImportConflict.UPDATE && !same(settings, known.settings);
-        if (differs) {
-          const record = { ...known.record, version: known.record.version + 1, updateTime: now };
-          updated.push({ key: known, settings, record });
-        }
-        results.push({
-          status: differs ? ImportStatus.UPDATED : ImportStatus.UNCHANGED,
-          keyId: id,
-          refusal: undefined,
-        });
-      }
-    }
-    return { results, created, updated };
+    const judgement = new ImportJudgement(order, pool, {
+      now: wallNow(this.#context),
+      known: (fingerprint) => fingerprints.get(fingerprint),
+      // A key that was known when the import was prepared may have been deleted since.
+      seal: (index, apiKey) => prepared[index]!.sealed ?? this.#seal(apiKey),
+      nextRevision: () => healthLog.next(),
+    });
+    await inSlices(prepared, ({ fingerprint }, index) => judgement.take(index, fingerprint));
+    return judgement;
   }
 
-  #record(order: ImportOrder, results: readonly Result[]): ImportRow {
+  #seal(apiKey: string): Sealed {
+    const ordinal = this.#context.claimOrdinals(1);
+    return { ordinal, sealed: this.#context.vault.seal(ordinal, apiKey) };
+  }
+
+  #record(id: number, order: ImportOrder, results: readonly ImportResult[]): ImportRow {
     const count = (...statuses: ImportStatus[]): number =>
       results.filter((each) => statuses.includes(each.status)).length;
     return {
-      id: order.validateOnly ? 0 : this.#lastId + 1,
+      id,
       pool: order.pool,
       source: order.source,
       importTime: wallNow(this.#context),
@@ -193,26 +138,31 @@ export class Importer {
   }
 }
 
-function settingsOf(key: KeyToImportOrder, source: string): KeySettings {
-  return {
-    project: key.project,
-    weight: key.weight ?? 1,
-    maxConcurrentLeases: undefined,
-    models: key.models,
-    source,
-    labels: key.labels,
-    tier: key.tier,
-    disabled: false,
+async function packKeys(
+  pool: Pool,
+  created: readonly ImportedKey[],
+  updated: readonly ReimportedKey[],
+): Promise<Uint8Array[]> {
+  const packed: Uint8Array[] = [];
+  let keys: KeyRow[] = [];
+  const add = (row: KeyRow): void => {
+    if (keys.push(row) < SLICE) return;
+    packed.push(packRows({ keys }));
+    keys = [];
   };
+  await inSlices(created, ({ fresh, sealed }) => add(keyRow(fresh, pool.name, sealed)));
+  await inSlices(updated, ({ key: { ordinal }, settings, record }) =>
+    add(keyRow({ ordinal, settings, record }, pool.name, undefined)),
+  );
+  packed.push(packRows({ keys }));
+  return packed;
 }
 
-/** What IMPORT_CONFLICT_UPDATE overwrites. */
-function overwritten(key: KeyToImportOrder, source: string): Partial<KeySettings> {
-  return { weight: key.weight ?? 1, project: key.project, source, labels: key.labels };
-}
-
-function same(a: KeySettings, b: KeySettings): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+async function inSlices<T>(items: readonly T[], each: (item: T, index: number) => void): Promise<void> {
+  for (let index = 0; index < items.length; index++) {
+    each(items[index]!, index);
+    if (index % SLICE === SLICE - 1) await pause();
+  }
 }
 
 function view({ id, ...row }: ImportRow): ImportView {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
 import type { ImportRow, Rows } from './journal.ts';
 import { migrate } from './migrations.ts';
+import { unpackRows } from './packed-rows.ts';
 import { column, decode, deleteSql, encode, IMPORTS, selectSql, TABLES, upsertSql } from './tables.ts';
 
 /** Rows in one part of a load: small enough to pass between threads at once. */
@@ -62,6 +63,7 @@ export class Writer {
   commit(rows: Rows): void {
     this.#db.exec('BEGIN IMMEDIATE');
     try {
+      for (const part of rows.packed ?? []) this.#write(unpackRows(part));
       this.#write(rows);
       this.#db.exec('COMMIT');
     } catch (error) {

@@ -1,0 +1,137 @@
+import { type Key, keyId } from '../../engine/key.ts';
+import type { Pool } from '../../engine/pool.ts';
+import type { KeySettings } from '../../engine/settings.ts';
+import { ImportConflict, ImportStatus } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { ImportOrder, ImportOutcome, KeyToImportOrder } from '../store.ts';
+import { redactKey } from '../vault.ts';
+
+export type ImportResult = ImportOutcome['results'][number];
+
+/** A key that the import adds. */
+export interface ImportedKey {
+  fresh: Pick<Key, 'ordinal' | 'settings' | 'record'>;
+  sealed: Uint8Array;
+  /** Secret. */
+  apiKey: string;
+}
+
+/** A key that was there, and what the import makes of it. */
+export interface ReimportedKey {
+  key: Key;
+  settings: KeySettings;
+  record: Key['record'];
+}
+
+/** What judging an import needs to know and to ask for. */
+export interface JudgementHost {
+  /** Wall clock. */
+  now: number;
+  known: (fingerprint: string) => Key | undefined;
+  /** For a key that is new; not asked when the import is only checked. */
+  seal: (index: number, apiKey: string) => { ordinal: number; sealed: Uint8Array };
+  nextRevision: () => number;
+}
+
+/** What becomes of each key of an import, taken one after the other. */
+export class ImportJudgement {
+  readonly results: ImportResult[] = [];
+  readonly created: ImportedKey[] = [];
+  readonly updated: ReimportedKey[] = [];
+  readonly #order: ImportOrder;
+  readonly #pool: Pool;
+  readonly #host: JudgementHost;
+  /** Fingerprints met, with the key's id. */
+  readonly #met = new Map<string, string>();
+
+  constructor(order: ImportOrder, pool: Pool, host: JudgementHost) {
+    this.#order = order;
+    this.#pool = pool;
+    this.#host = host;
+  }
+
+  /** `fingerprint`: "" for an item that the service refused. */
+  take(index: number, fingerprint: string): void {
+    const item = this.#order.items[index]!;
+    this.results.push(
+      'refusal' in item
+        ? { status: ImportStatus.REJECTED, keyId: '', refusal: item.refusal }
+        : this.#judge(index, item.key, fingerprint),
+    );
+  }
+
+  #judge(index: number, key: KeyToImportOrder, fingerprint: string): ImportResult {
+    const twin = this.#met.get(fingerprint);
+    if (twin !== undefined) return { status: ImportStatus.DUPLICATE_IN_REQUEST, keyId: twin, refusal: undefined };
+    const known = this.#host.known(fingerprint);
+    const result = known === undefined ? this.#create(index, key, fingerprint) : this.#meet(key, known);
+    this.#met.set(fingerprint, result.keyId);
+    return result;
+  }
+
+  #create(index: number, key: KeyToImportOrder, fingerprint: string): ImportResult {
+    const { validateOnly, source } = this.#order;
+    if (validateOnly) return { status: ImportStatus.CREATED, keyId: '', refusal: undefined };
+    const { now, seal, nextRevision } = this.#host;
+    const { ordinal, sealed } = seal(index, key.apiKey);
+    const revision = nextRevision();
+    const record = {
+      fingerprint,
+      redactedKey: redactKey(key.apiKey),
+      createTime: now,
+      updateTime: now,
+      version: 1,
+      revision,
+      createRevision: revision,
+    };
+    const fresh = { ordinal, settings: settingsOf(key, source), record };
+    this.created.push({ fresh, sealed, apiKey: key.apiKey });
+    return { status: ImportStatus.CREATED, keyId: keyId(ordinal), refusal: undefined };
+  }
+
+  #meet(key: KeyToImportOrder, known: Key): ImportResult {
+    const { onConflict, source } = this.#order;
+    const id = keyId(known.ordinal);
+    if (known.pool !== this.#pool) {
+      const message = `this API key is ${id} of pool "${known.pool.name}" already`;
+      return { status: ImportStatus.REJECTED, keyId: id, refusal: { reason: 'KEY_ALREADY_EXISTS', message } };
+    }
+    const { settings, record } = known;
+    const overwritten = overwrite(settings, key, source);
+    if (onConflict !== ImportConflict.UPDATE || same(overwritten, settings)) {
+      return { status: ImportStatus.UNCHANGED, keyId: id, refusal: undefined };
+    }
+    const changed = { ...record, version: record.version + 1, updateTime: this.#host.now };
+    this.updated.push({ key: known, settings: overwritten, record: changed });
+    return { status: ImportStatus.UPDATED, keyId: id, refusal: undefined };
+  }
+}
+
+function settingsOf(key: KeyToImportOrder, source: string): KeySettings {
+  return {
+    project: key.project,
+    weight: key.weight ?? 1,
+    maxConcurrentLeases: undefined,
+    models: key.models,
+    source,
+    labels: key.labels,
+    tier: key.tier,
+    disabled: false,
+  };
+}
+
+/** IMPORT_CONFLICT_UPDATE overwrites these and no other settings. */
+function overwrite(settings: KeySettings, key: KeyToImportOrder, source: string): KeySettings {
+  return { ...settings, weight: key.weight ?? 1, project: key.project, source, labels: key.labels };
+}
+
+/** Of what overwrite() sets. The order in which labels came says nothing. */
+function same(a: KeySettings, b: KeySettings): boolean {
+  const labels = Object.entries(a.labels);
+  return (
+    a.weight === b.weight &&
+    a.project === b.project &&
+    a.source === b.source &&
+    labels.length === Object.keys(b.labels).length &&
+    labels.every(([name, value]) => b.labels[name] === value)
+  );
+}
