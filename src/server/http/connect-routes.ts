@@ -8,8 +8,6 @@ import { connectError } from './connect-errors.ts';
 
 /** Largest message a client may send: the same as by gRPC. */
 const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
-/** Longest time that a timer of Node can wait; one beyond would fire at once. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** Each method of both services by its path, such as "/keybalancer.v1.KeyBalancerService/AcquireKey". */
 export function connectRoutes(services: Services, onFault: (error: unknown) => void): Map<string, UniversalHandler> {
@@ -19,7 +17,6 @@ export function connectRoutes(services: Services, onFault: (error: unknown) => v
     // Keys must not be compressed together with what others choose, and nothing here is large.
     acceptCompression: [],
     readMaxBytes: MAX_REQUEST_BYTES,
-    maxTimeoutMs: MAX_TIMEOUT_MS,
     // A misspelt field in JSON written by hand is an error, not a default.
     jsonOptions: { ignoreUnknownFields: false },
   });

@@ -21,6 +21,8 @@ export interface HttpServerOptions {
   ready: () => boolean;
   /** Told of faults of this program; refusals are none. */
   onError?: (error: unknown) => void;
+  /** How long after the drain began calls may still run. Default: 8.5 s, so that all of a stop takes less than 10 s. */
+  lingerMs?: number;
 }
 
 /** The HTTP door: the services by Connect and gRPC-Web, and what operators look at. */
@@ -29,11 +31,11 @@ export interface HttpServer {
   readonly address: string;
   /** Not ready any more: connections end with their next answer. Calls are still served. */
   drain(): void;
-  /** Stops listening, lets running calls end, and cuts those that have not ended 8.5 s after the drain began. */
+  /** Stops listening, lets running calls end, and cuts those that have not ended lingerMs after the drain began. */
   close(): Promise<void>;
 }
 
-const LINGER_MS = 8_500;
+const DEFAULT_LINGER_MS = 8_500;
 
 /** How slowly a client may send, so that it cannot hold connections open for nothing. */
 const LIMITS = {
@@ -101,8 +103,9 @@ class Door implements HttpServer {
     this.drain();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const [socket, running] of this.#running) if (running === 0) socket.destroy();
-    const spent = performance.now() - this.#drainingSince!;
-    const cut = setTimeout(() => this.#server.closeAllConnections(), Math.max(0, LINGER_MS - spent));
+    const { lingerMs = DEFAULT_LINGER_MS } = this.#options;
+    const left = this.#drainingSince! + lingerMs - performance.now();
+    const cut = setTimeout(() => this.#server.closeAllConnections(), Math.max(0, left));
     await closed;
     clearTimeout(cut);
     this.#metrics.close();

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from '@connectrpc/connect/protocol';
 import { universalRequestFromNodeRequest } from '@connectrpc/connect-node';
+import { dropFarDeadline } from './far-deadline.ts';
 import { type Refusal, sendRefusal } from './json-reply.ts';
 import { withoutQuotedInput } from './malformed-request.ts';
 
@@ -69,8 +70,10 @@ function unfit(handler: UniversalHandler, { method, headers }: IncomingMessage):
 }
 
 function universalRequest(request: IncomingMessage, response: ServerResponse): UniversalServerRequest {
+  const universal = universalRequestFromNodeRequest(request, response, undefined, undefined);
+  dropFarDeadline(universal.header);
   return {
-    ...universalRequestFromNodeRequest(request, response, undefined, undefined),
+    ...universal,
     // Whoever stops reading, because the message is too large, still has to answer by the same socket.
     body: request.iterator({ destroyOnReturn: false }),
   };

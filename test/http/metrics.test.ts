@@ -1,0 +1,130 @@
+import { expect, test } from 'vitest';
+import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { acquireOrder, createKeyOrder, report } from '../support/orders.ts';
+import { openDoor, serviceContext } from './door.ts';
+import { parsePrometheus } from './prometheus.ts';
+
+async function scrape(url: string) {
+  const answer = await fetch(`${url}/metrics`);
+  expect(answer.status).toBe(200);
+  expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
+  return parsePrometheus(await answer.text());
+}
+
+test('what the store counts can be scraped as Prometheus text', async () => {
+  const context = await serviceContext();
+  const { store } = context;
+  for (const each of [1, 2, 3]) await store.createKey(createKeyOrder(`AQ.test-key-00000${each}`));
+  await store.createKey(createKeyOrder('AQ.test-key-000004', { disabled: true }));
+  const leases = [];
+  for (let i = 0; i < 3; i++) leases.push(await store.acquire(acquireOrder()));
+  await store.report(report(leases[0]!.leaseId, { inputTokens: 7, outputTokens: 5, latencyMs: 1500 }));
+  await store.report(report(leases[1]!.leaseId, { outcome: Outcome.UNUSED }));
+  context.open.watchers = 2;
+  const door = await openDoor({}, { context });
+
+  const { value, families } = await scrape(door.url);
+  const pool = { pool: 'default' };
+  expect(value('keybalancer_keys', { ...pool, state: 'available' })).toBe(3);
+  expect(value('keybalancer_keys', { ...pool, state: 'disabled' })).toBe(1);
+  expect(value('keybalancer_keys', { ...pool, state: 'cooling' })).toBe(0);
+  expect(value('keybalancer_active_leases', pool)).toBe(1);
+  expect(value('keybalancer_waiting_acquires', pool)).toBe(0);
+  expect(value('keybalancer_leases_acquired_total', pool)).toBe(3);
+  expect(value('keybalancer_leases_succeeded_total', pool)).toBe(1);
+  expect(value('keybalancer_leases_unused_total', pool)).toBe(1);
+  for (const name of ['failed', 'expired', 'released', 'late']) {
+    expect(value(`keybalancer_leases_${name}_total`, pool)).toBe(0);
+  }
+  expect(value('keybalancer_acquires_rejected_total', pool)).toBe(0);
+  expect(value('keybalancer_tokens_total', { ...pool, kind: 'input' })).toBe(7);
+  expect(value('keybalancer_acquire_latency_samples_total', pool)).toBe(3);
+  expect(value('keybalancer_acquire_latency_seconds', { ...pool, quantile: '0.99' })).toBeLessThan(1);
+  expect(value('keybalancer_provider_latency_seconds', { ...pool, quantile: '1' })).toBeCloseTo(1.5, 1);
+  expect(value('keybalancer_store_commits_total')).toBeGreaterThan(0);
+  expect(value('keybalancer_store_commit_operations_total')).toBeGreaterThanOrEqual(6);
+  expect(value('keybalancer_store_commit_failures_total')).toBe(0);
+  expect(value('keybalancer_store_commit_latency_seconds', { quantile: '0.5' })).toBeGreaterThan(0);
+  expect(value('keybalancer_store_database_bytes')).toBeGreaterThan(0);
+  expect(value('keybalancer_secret_cache_entries')).toBeGreaterThanOrEqual(0);
+  expect(value('keybalancer_watchers')).toBe(2);
+  expect(value('keybalancer_sessions')).toBe(0);
+  expect(value('keybalancer_process_resident_memory_bytes')).toBeGreaterThan(1e6);
+  expect(value('keybalancer_build_info', { version: '1.2.3-test', node: process.versions.node })).toBe(1);
+  expect(value('keybalancer_start_time_seconds')).toBeCloseTo(context.startTime / 1000, 3);
+
+  for (const [name, { type, help }] of families) {
+    expect(name).toMatch(/^keybalancer_/);
+    expect(help).not.toBe('description missing');
+    expect(type).toBe(name.endsWith('_total') ? 'counter' : 'gauge');
+  }
+});
+
+test('failures are told by class, and nothing tells a key', async () => {
+  const context = await serviceContext();
+  const { store } = context;
+  await store.createKey(createKeyOrder('AQ.test-key-000001'));
+  const { leaseId, keyId } = await store.acquire(acquireOrder());
+  await store.report(
+    report(leaseId, {
+      outcome: Outcome.FAILURE,
+      finding: {
+        errorClass: ErrorClass.RATE_LIMITED_MINUTE,
+        retryDelayMs: 1000,
+        project: '',
+        quotaId: '',
+        limit: undefined,
+        message: '',
+      } as never,
+    }),
+  );
+  const door = await openDoor({}, { context });
+  const { text, value } = await scrape(door.url);
+  expect(value('keybalancer_failures_total', { pool: 'default', class: 'rate_limited_minute' })).toBe(1);
+  expect(text).not.toContain(keyId);
+  expect(text).not.toContain(leaseId);
+  expect(text).not.toContain('AQ.');
+});
+
+test('a pool that was deleted leaves no gauges behind', async () => {
+  const context = await serviceContext();
+  const { store } = context;
+  const [settings] = (await store.listPools({ after: '', limit: 1 })).items;
+  const door = await openDoor({}, { context });
+  await store.createPool({ pool: { ...settings!, pool: 'short-lived' }, idempotency: undefined });
+  expect((await scrape(door.url)).has('keybalancer_active_leases', { pool: 'short-lived' })).toBe(true);
+  await store.deletePool({ pool: 'short-lived', etag: '' });
+  const { has } = await scrape(door.url);
+  expect(has('keybalancer_active_leases', { pool: 'short-lived' })).toBe(false);
+  expect(has('keybalancer_active_leases', { pool: 'default' })).toBe(true);
+});
+
+test('counters keep their height from scrape to scrape', async () => {
+  const context = await serviceContext();
+  await context.store.createKey(createKeyOrder('AQ.test-key-000001'));
+  const door = await openDoor({}, { context });
+  const acquired = async () => (await scrape(door.url)).value('keybalancer_leases_acquired_total', { pool: 'default' });
+  for (let taken = 0; taken < 3; taken++) {
+    expect(await acquired()).toBe(taken);
+    await context.store.acquire(acquireOrder());
+  }
+});
+
+test('how late the event loop ran is told in seconds', async () => {
+  const door = await openDoor({});
+  await expect
+    .poll(async () => (await scrape(door.url)).has('keybalancer_event_loop_delay_seconds', { quantile: '0.99' }), {
+      interval: 100,
+    })
+    .toBe(true);
+});
+
+test('a scrape that the store fails is an error, not half the figures', async () => {
+  const context = await serviceContext();
+  const broken = { ...context, store: { stats: () => Promise.reject(new Error('no figures')) } as never };
+  const door = await openDoor({}, { context: broken });
+  const answer = await fetch(`${door.url}/metrics`);
+  expect(answer.status).toBe(500);
+  expect(await answer.json()).toEqual({ code: 'internal', message: 'internal error; the server log says more' });
+  expect(door.faults).toMatchObject([{ message: 'no figures' }]);
+});
