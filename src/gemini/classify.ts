@@ -1,8 +1,13 @@
 import { ErrorClass, type ProviderError } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { ANSWER_RULES } from './answer-rules.ts';
 import { type Evidence, gatherEvidence } from './evidence.ts';
 import type { Finding } from './finding.ts';
+import { NO_ANSWER_RULES } from './no-answer-rules.ts';
 import { type BrokenLimit, brokenLimit } from './quota-limit.ts';
-import { RULES, type Rule } from './rules.ts';
+import type { Rule } from './rule.ts';
+
+const RULES: readonly Rule[] = [...ANSWER_RULES, ...NO_ANSWER_RULES];
+const UNKNOWN: Rule = { name: 'unknown', applies: () => true, errorClass: ErrorClass.UNKNOWN, scope: 'none' };
 
 /**
  * What a failure means. Total: every input, also a missing one, gets a class, none throws, and the time is linear in the at most
@@ -21,5 +26,5 @@ export function classify(error: ProviderError | undefined): Finding {
 }
 
 function ruleFor(evidence: Evidence, limit: BrokenLimit | undefined): Rule {
-  return RULES.find((rule) => rule.applies(evidence, limit)) ?? RULES.at(-1)!;
+  return RULES.find((rule) => rule.applies(evidence, limit)) ?? UNKNOWN;
 }

@@ -41,30 +41,28 @@ export interface Evidence {
 /** Reads the body first; a field of the message counts where the body says nothing of its kind. */
 export function gatherEvidence(report: ProviderError): Evidence {
   const opened = openBody(report.body);
-  const inner = opened.errors.at(-1);
   // Some clients put the body where the message belongs.
-  if (inner === undefined && opened.answer === undefined && opened.text === '' && report.message !== '') {
-    return evidenceOf(openBody(report.message), report);
-  }
+  const isEmpty = opened.errors.length === 0 && opened.answer === undefined && opened.text === '';
+  if (isEmpty && report.message !== '') return evidenceOf(openBody(report.message), report);
   return evidenceOf(opened, report);
 }
 
 function evidenceOf(opened: OpenedBody, report: ProviderError): Evidence {
   const errors = opened.errors.toReversed();
-  const details = objects(errors.map((error) => error['details']).find(Array.isArray) ?? []);
-  const reasons = details.map((detail) => text(detail['reason'])).filter((reason) => reason !== '');
-  const violations = details.flatMap((detail) => objects(detail['violations']).map(bodyViolation));
-  const message = errors.map((error) => text(error['message'])).find((found) => found !== '') ?? opened.text;
-  const code = errors.map((error) => text(error['code'])).find((found) => found !== '') ?? '';
-  const status = errors.map((error) => text(error['status'])).find(isRpcCode) ?? report.status;
+  const details = objects(errors.map((error) => error.details).find(Array.isArray) ?? []);
+  const reasons = details.map((detail) => text(detail.reason)).filter((reason) => reason !== '');
+  const violations = details.flatMap((detail) => objects(detail.violations).map(bodyViolation));
+  const message = opened.text || report.message.slice(0, LOOKED_AT);
+  const code = errors.map((error) => text(error.code)).find((found) => found !== '') ?? '';
+  const status = errors.map((error) => text(error.status)).find(isRpcCode) ?? report.status;
   return {
     httpStatus: httpStatusOf(opened, errors, code, status, report),
     status,
     code,
     reasons: reasons.length === 0 && report.reason !== '' ? [report.reason] : reasons,
-    metadata: details.map((detail) => detail['metadata']).find(isObject) ?? {},
-    message: message === '' ? report.message.slice(0, LOOKED_AT) : message,
-    lead: leadOf(message === '' ? report.message : message),
+    metadata: details.map((detail) => detail.metadata).find(isObject) ?? {},
+    message,
+    lead: leadOf(message),
     violations: violations.length === 0 ? report.quotaViolations.map(fieldViolation) : violations,
     retryDelayMs: delayInText(message) ?? firstDelay(details) ?? fieldDelay(report),
     answer: opened.answer === undefined ? undefined : howItEnded(opened.answer),
@@ -82,7 +80,7 @@ function httpStatusOf(
 ): number {
   for (const error of errors) {
     // A serialised ApiError has the number under "status".
-    for (const value of [error['code'], error['status'], error['statusCode']]) {
+    for (const value of [error.code, error.status, error.statusCode]) {
       const found = typeof value === 'number' ? httpStatusOfNumber(value) : 0;
       if (found >= 400) return found;
     }
@@ -93,13 +91,13 @@ function httpStatusOf(
 }
 
 function bodyViolation(violation: JsonObject): Violation {
-  const value = violation['quotaValue'] ?? violation['quota_value'];
+  const value = violation.quotaValue ?? violation.quota_value;
   const names = [
-    violation['quotaMetric'] ?? violation['quota_metric'],
-    violation['quotaId'] ?? violation['quota_id'],
-    violation['description'],
+    violation.quotaMetric ?? violation.quota_metric,
+    violation.quotaId ?? violation.quota_id,
+    violation.description,
   ];
-  const dimensions = violation['quotaDimensions'] ?? violation['quota_dimensions'];
+  const dimensions = violation.quotaDimensions ?? violation.quota_dimensions;
   return {
     names: names.map(text).join(' '),
     hasDimensions: dimensions !== undefined && dimensions !== null,
@@ -129,9 +127,9 @@ function fieldDelay(report: ProviderError): number | undefined {
 }
 
 function howItEnded(answer: JsonObject): Evidence['answer'] {
-  const feedback = answer['promptFeedback'];
-  if (isObject(feedback) && text(feedback['blockReason']) !== '') return 'blocked';
-  const reasons = objects(answer['candidates']).map((candidate) => text(candidate['finishReason']));
+  const feedback = answer.promptFeedback;
+  if (isObject(feedback) && text(feedback.blockReason) !== '') return 'blocked';
+  const reasons = objects(answer.candidates).map((candidate) => text(candidate.finishReason));
   const stated = reasons.filter((reason) => reason !== '' && reason !== 'FINISH_REASON_UNSPECIFIED');
   if (stated.length === 0) return 'cut';
   return stated.every((reason) => reason === 'STOP') ? 'finished' : 'blocked';

@@ -31,13 +31,12 @@ function completed(text: string): string {
     switch (text[at]) {
       case '"': {
         const end = stringEnd(text, at);
+        // A name that was cut says nothing; a value does.
+        const isValue = afterColon || closers.at(-1) === ']';
         if (end === -1) {
-          // A name that was cut says nothing; a value does.
-          const inArray = closers.at(-1) === ']';
-          return afterColon || inArray
-            ? `${withoutHalfEscape(text)}"${close(closers)}`
-            : text.slice(0, safe) + close(closers);
+          return isValue ? `${withoutHalfEscape(text)}"${close(closers)}` : text.slice(0, safe) + close(closers);
         }
+        if (isValue) safe = end + 1;
         at = end;
         afterColon = false;
         break;

@@ -11,9 +11,11 @@ const MOST_WRAPPINGS = 16;
 export interface OpenedBody {
   /** The error objects, each wrapped in the one before it: the last is Gemini's own. */
   errors: JsonObject[];
+  /** Whether an object said `error`, and not just something that has a message. */
+  named: boolean;
   /** An answer of generateContent: no error, but perhaps a blocked one. */
   answer: JsonObject | undefined;
-  /** The text in which the search ended: of a body that is no JSON, without its prefix. */
+  /** The innermost message, or the body itself where it is no JSON; without its prefix. */
   text: string;
   /** What a prefix of the text said; 0: nothing. */
   httpStatus: number;
@@ -25,7 +27,7 @@ export interface OpenedBody {
  * makes of an answer whose content type is not JSON), `got status: UNAVAILABLE. {...}`, lines of an event stream.
  */
 export function openBody(body: string): OpenedBody {
-  const opened: OpenedBody = { errors: [], answer: undefined, text: '', httpStatus: 0, closeCode: 0 };
+  const opened: OpenedBody = { errors: [], named: false, answer: undefined, text: '', httpStatus: 0, closeCode: 0 };
   let value: unknown = body.slice(0, LOOKED_AT);
   let strings = 0;
   let within = false;
@@ -36,20 +38,25 @@ export function openBody(body: string): OpenedBody {
       if (strings++ === DEEPEST_STRING) break;
       value = readText(text);
     } else if (Array.isArray(value)) {
-      value = value.find((item) => isObject(item) && 'error' in item) ?? value[0];
+      value = mostTelling(value);
     } else if (!isObject(value)) {
       break;
-    } else if (typeof value['error'] === 'object' || typeof value['error'] === 'string') {
+    } else if (typeof value.error === 'object' || typeof value.error === 'string') {
       // Where the error is a mere word, as OAuth has it, the object around it is all there is.
-      if (typeof value['error'] === 'string') opened.errors.push({ message: value['error'], ...value });
-      value = value['error'];
+      if (typeof value.error === 'string') opened.errors.push({ message: value.error, ...value });
+      value = value.error;
+      opened.named = true;
       within = true;
     } else if (within || 'message' in value) {
       opened.errors.push(value);
-      value = value['message'];
+      opened.text = '';
+      value = value.message;
       within = false;
     } else {
-      if ('candidates' in value || 'promptFeedback' in value) opened.answer = value;
+      if ('candidates' in value || 'promptFeedback' in value) {
+        opened.answer = value;
+        opened.text = '';
+      }
       break;
     }
   }
@@ -57,7 +64,8 @@ export function openBody(body: string): OpenedBody {
 }
 
 /** "Error: ", "got status: UNAVAILABLE. " (SDK, in the middle of a stream), "429 RESOURCE_EXHAUSTED. " (Python), before JSON. */
-const BEFORE_JSON = /^(?:[A-Za-z]{1,40}: )?(?:got status: [^.{[\n]{1,60}\. |[1-5]\d\d [A-Za-z_ ]{2,40}[.:] )?(?=[{[])/;
+const BEFORE_JSON =
+  /^(?:[A-Z][A-Za-z]{1,40}: )?(?:got status: [^.{[\n]{1,60}\. |[1-5]\d\d [A-Za-z_ ]{2,40}[.:] )?(?=[{[])/;
 const LIVE_CLOSED = /^(?:Error: )?Live connection closed before setup completed \(code (\d{1,5})\): /;
 /** How the SDK's interactions write an error: "429 You exceeded ...". */
 const STATUS_BEFORE_TEXT = /^(?:[A-Za-z]{1,40}Error: )?([45]\d\d) (?=\S)/;
@@ -88,12 +96,28 @@ function readText(text: string): unknown {
   return /^(?:data|event|id|retry)?:/.test(text) ? readEvents(text) : undefined;
 }
 
-/** The last event of a stream that carries an error, else the last one. */
 function readEvents(text: string): unknown {
-  const events = text
+  return text
     .split(/\r\n|\r|\n/)
     .filter((line) => line.startsWith('data:'))
-    .map((line) => parseJson(line.slice('data:'.length).trim()));
-  const isError = (event: unknown): boolean => Array.isArray(event) || (isObject(event) && 'error' in event);
-  return events.findLast(isError) ?? events.findLast((event) => event !== undefined);
+    .map((line) => parseJson(line.slice('data:'.length).trim()))
+    .filter((event) => event !== undefined);
+}
+
+/** Of the chunks of a stream: an error, else the one that says how the answer ended, else the last. */
+function mostTelling(chunks: readonly unknown[]): unknown {
+  return chunks.findLast(isError) ?? chunks.findLast(isEnd) ?? chunks.at(-1);
+}
+
+function isError(chunk: unknown): boolean {
+  return Array.isArray(chunk) || (isObject(chunk) && 'error' in chunk);
+}
+
+function isEnd(chunk: unknown): boolean {
+  if (!isObject(chunk)) return false;
+  const { candidates } = chunk;
+  return (
+    isObject(chunk.promptFeedback) ||
+    (Array.isArray(candidates) && candidates.some((candidate) => isObject(candidate) && 'finishReason' in candidate))
+  );
 }

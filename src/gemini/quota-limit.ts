@@ -24,8 +24,8 @@ const METRIC_LINES =
 export function brokenLimit(evidence: Evidence): BrokenLimit | undefined {
   if (!isQuota(evidence)) return undefined;
   const { violations, metadata, message } = evidence;
-  const inMetadata = [metadata['quota_limit'], metadata['quota_metric']].filter((name) => typeof name === 'string');
-  const unit = typeof metadata['quota_unit'] === 'string' ? metadata['quota_unit'] : '';
+  const inMetadata = [metadata.quota_limit, metadata.quota_metric].filter((name) => typeof name === 'string');
+  const unit = typeof metadata.quota_unit === 'string' ? metadata.quota_unit : '';
   const names = [
     ...violations.map((violation) => violation.names),
     ...inMetadata,
@@ -61,7 +61,7 @@ function isQuota(evidence: Evidence): boolean {
  * an older form that never had a value.
  */
 function isZero({ violations, metadata, message }: Evidence): boolean {
-  if (metadata['quota_limit_value'] === '0' || ZERO_IN_MESSAGE.test(message)) return true;
+  if (metadata.quota_limit_value === '0' || ZERO_IN_MESSAGE.test(message)) return true;
   if (violations.some((violation) => violation.value === 0)) return true;
   return violations.filter((violation) => violation.hasDimensions && violation.value === undefined).length >= 2;
 }

@@ -39,7 +39,7 @@ export function delayOf(duration: { seconds?: unknown; nanos?: unknown }): numbe
 
 /** What a RetryInfo detail says, whichever of the two JSON forms it has. */
 export function retryInfoDelay(detail: JsonObject): number | undefined {
-  const delay = detail['retryDelay'] ?? detail['retry_delay'];
+  const delay = detail.retryDelay ?? detail.retry_delay;
   if (typeof delay === 'string') return parseDelay(delay);
   return typeof delay === 'object' && delay !== null ? delayOf(delay) : undefined;
 }

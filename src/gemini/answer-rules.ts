@@ -1,69 +1,14 @@
-import { ErrorClass, TransportFailure } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Evidence } from './evidence.ts';
 import type { Scope } from './finding.ts';
 import type { BrokenLimit } from './quota-limit.ts';
-
-/** One way in which Gemini fails. The first rule that applies decides; the last one always does. */
-export interface Rule {
-  name: string;
-  applies(evidence: Evidence, limit: BrokenLimit | undefined): boolean;
-  errorClass: ErrorClass;
-  scope: Scope | ((evidence: Evidence, limit: BrokenLimit | undefined) => Scope);
-}
-
-type Test = (evidence: Evidence) => boolean;
-
-const reason =
-  (...names: string[]): Test =>
-  ({ reasons }) =>
-    reasons.some((found) => names.includes(found));
-
-const httpStatus =
-  (...statuses: number[]): Test =>
-  (evidence) =>
-    statuses.includes(evidence.httpStatus);
-
-/** Matched at the start only: a 400 may repeat what the request said. */
-const begins =
-  (pattern: RegExp): Test =>
-  ({ message }) =>
-    pattern.test(message);
-
-/** For failures that repeat nothing of a request: anything but a 400. */
-const leadSays =
-  (...phrases: string[]): Test =>
-  ({ httpStatus, lead }) =>
-    httpStatus !== 400 && phrases.some((phrase) => lead.includes(phrase));
-
-const closeCode =
-  (...codes: number[]): Test =>
-  (evidence) =>
-    evidence.httpStatus < 400 && codes.includes(evidence.closeCode);
-
-const transport =
-  (...failures: TransportFailure[]): Test =>
-  ({ transportFailure }) =>
-    failures.includes(transportFailure);
-
-const either =
-  (...tests: Test[]): Test =>
-  (evidence) =>
-    tests.some((test) => test(evidence));
-
-const both =
-  (...tests: Test[]): Test =>
-  (evidence) =>
-    tests.every((test) => test(evidence));
-
-const isHtml: Test = ({ message }) => message.startsWith('<');
-/** Neither an error status nor a close code: the words of a JavaScript error are all there is. */
-const wordsOnly: Test = (evidence) => evidence.httpStatus < 400 && evidence.closeCode === 0;
+import { begins, both, either, httpStatus, isHtml, leadSays, type Rule, reason } from './rule.ts';
 
 /** A key of the pool, or the whole project behind it. */
 function suspendedScope({ message, metadata }: Evidence): Scope {
   const named = /^Permission denied: Consumer '([a-z_]+):/.exec(message)?.[1];
   if (named !== undefined) return named === 'api_key' ? 'key' : 'project';
-  const container = metadata['containerInfo'];
+  const container = metadata.containerInfo;
   return typeof container === 'string' && !container.startsWith('api_key:') ? 'project' : 'key';
 }
 
@@ -72,7 +17,7 @@ function limitScope(_: Evidence, limit: BrokenLimit | undefined): Scope {
 }
 
 /** In the order in which they are asked: ErrorInfo reasons and telling messages, then quotas, then what a status alone says. */
-export const RULES: readonly Rule[] = [
+export const ANSWER_RULES: readonly Rule[] = [
   // An answer, not an error: the key did its work.
   {
     name: 'content-blocked',
@@ -297,98 +242,4 @@ export const RULES: readonly Rule[] = [
   { name: 'unavailable', applies: httpStatus(503), errorClass: ErrorClass.OVERLOADED, scope: 'none' },
   { name: 'server-error', applies: (e) => e.httpStatus >= 500, errorClass: ErrorClass.SERVER_ERROR, scope: 'none' },
   { name: 'bad-request', applies: (e) => e.httpStatus >= 400, errorClass: ErrorClass.BAD_REQUEST, scope: 'none' },
-
-  // No HTTP status. How the call ended, in the client's words.
-  {
-    name: 'call-cancelled',
-    applies: transport(TransportFailure.CANCELLED),
-    errorClass: ErrorClass.CANCELLED,
-    scope: 'none',
-  },
-  {
-    name: 'call-timed-out',
-    applies: transport(TransportFailure.TIMEOUT),
-    errorClass: ErrorClass.TIMEOUT,
-    scope: 'none',
-  },
-  {
-    name: 'connection-failed',
-    applies: transport(TransportFailure.CONNECT, TransportFailure.RESET, TransportFailure.CUT),
-    errorClass: ErrorClass.NETWORK,
-    scope: 'none',
-  },
-
-  // The reason of a closed live session, which is the REST message cut to 123 bytes.
-  {
-    name: 'live-not-found',
-    applies: both(
-      closeCode(1007, 1008, 1011),
-      begins(/^(?:models\/\S{1,200} is not found|Requested entity was not found|Publisher Model )/),
-    ),
-    errorClass: ErrorClass.NOT_FOUND,
-    scope: 'none',
-  },
-  {
-    name: 'live-bad-request',
-    applies: both(
-      closeCode(1008, 1011),
-      begins(/^(?:Request contains an invalid argument|Invalid (?:JSON|value)|Operation is not implemented)/),
-    ),
-    errorClass: ErrorClass.BAD_REQUEST,
-    scope: 'none',
-  },
-  {
-    name: 'live-unavailable',
-    applies: both(closeCode(1008, 1011), leadSays('service is currently unavailable')),
-    errorClass: ErrorClass.OVERLOADED,
-    scope: 'none',
-  },
-  {
-    name: 'live-timeout',
-    applies: both(closeCode(1008, 1011), leadSays('deadline expired')),
-    errorClass: ErrorClass.TIMEOUT,
-    scope: 'none',
-  },
-  { name: 'live-policy', applies: closeCode(1008), errorClass: ErrorClass.PERMISSION, scope: 'project-model' },
-  { name: 'live-internal', applies: closeCode(1011, 1014), errorClass: ErrorClass.SERVER_ERROR, scope: 'none' },
-  { name: 'live-try-later', applies: closeCode(1012, 1013), errorClass: ErrorClass.OVERLOADED, scope: 'none' },
-  {
-    name: 'live-protocol',
-    applies: closeCode(1002, 1003, 1007, 1009, 1010),
-    errorClass: ErrorClass.BAD_REQUEST,
-    scope: 'none',
-  },
-  { name: 'live-ended', applies: closeCode(1001, 1005, 1006, 1015), errorClass: ErrorClass.NETWORK, scope: 'none' },
-
-  // The words of a JavaScript error, for clients that report nothing else.
-  {
-    name: 'aborted',
-    applies: both(
-      wordsOnly,
-      begins(
-        /^(?:(?:DOMException|Error): )?(?:AbortError|TimeoutError|This operation was aborted|The operation was aborted)/,
-      ),
-    ),
-    errorClass: ErrorClass.TIMEOUT,
-    scope: 'none',
-  },
-  {
-    name: 'fetch-failed',
-    applies: both(
-      wordsOnly,
-      begins(
-        /^(?:[A-Za-z]{1,40}: )?(?:fetch failed|terminated|Connection error|socket hang up|other side closed|(?:read|write|connect|getaddrinfo) [A-Z_]{4,20}|Live connection failed)/,
-      ),
-    ),
-    errorClass: ErrorClass.NETWORK,
-    scope: 'none',
-  },
-  {
-    name: 'broken-json-answer',
-    applies: both(wordsOnly, begins(/^(?:SyntaxError\b|Incomplete JSON segment|Unexpected (?:end of JSON|token ))/)),
-    errorClass: ErrorClass.SERVER_ERROR,
-    scope: 'none',
-  },
-
-  { name: 'unknown', applies: () => true, errorClass: ErrorClass.UNKNOWN, scope: 'none' },
 ];

@@ -1,0 +1,61 @@
+import type { ErrorClass, TransportFailure } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { Evidence } from './evidence.ts';
+import type { Scope } from './finding.ts';
+import type { BrokenLimit } from './quota-limit.ts';
+
+/** One way in which Gemini fails. The first rule that applies decides. */
+export interface Rule {
+  name: string;
+  applies(evidence: Evidence, limit: BrokenLimit | undefined): boolean;
+  errorClass: ErrorClass;
+  scope: Scope | ((evidence: Evidence, limit: BrokenLimit | undefined) => Scope);
+}
+
+/** One condition of a rule. */
+export type Test = (evidence: Evidence) => boolean;
+
+export const reason =
+  (...names: string[]): Test =>
+  ({ reasons }) =>
+    reasons.some((found) => names.includes(found));
+
+export const httpStatus =
+  (...statuses: number[]): Test =>
+  (evidence) =>
+    statuses.includes(evidence.httpStatus);
+
+/** Matched at the start only: a 400 may repeat what the request said. */
+export const begins =
+  (pattern: RegExp): Test =>
+  ({ message }) =>
+    pattern.test(message);
+
+/** For failures that repeat nothing of a request: anything but a 400. */
+export const leadSays =
+  (...phrases: string[]): Test =>
+  ({ httpStatus, lead }) =>
+    httpStatus !== 400 && phrases.some((phrase) => lead.includes(phrase));
+
+export const closeCode =
+  (...codes: number[]): Test =>
+  (evidence) =>
+    evidence.httpStatus < 400 && codes.includes(evidence.closeCode);
+
+export const transport =
+  (...failures: TransportFailure[]): Test =>
+  ({ transportFailure }) =>
+    failures.includes(transportFailure);
+
+export const either =
+  (...tests: Test[]): Test =>
+  (evidence) =>
+    tests.some((test) => test(evidence));
+
+export const both =
+  (...tests: Test[]): Test =>
+  (evidence) =>
+    tests.every((test) => test(evidence));
+
+export const isHtml: Test = ({ message }) => message.startsWith('<');
+/** Neither an error status nor a close code: the words of a JavaScript error are all there is. */
+export const wordsOnly: Test = (evidence) => evidence.httpStatus < 400 && evidence.closeCode === 0;
