@@ -7,19 +7,36 @@ import type { HealthChange, KeyView, RemovedKey } from '../store.ts';
 /** Removed keys that are remembered for watchers who resume; older ones make them start with a snapshot. */
 const REMEMBERED = 10_000;
 
-/** Numbers what watchers are told of, and tells them once it is stored. */
+/** Name in `meta` under which a clean stop leaves "boot:epoch". */
+const CLEAN_STOP = 'health_clean_stop';
+
+/**
+ * Numbers what watchers are told of, and tells them once it is stored.
+ *
+ * Pages of keys are read from memory, which is ahead of what is stored. While the process lives that is made good by the
+ * changes that follow; a crash takes what was ahead, and a watcher who saw it could not know. So revisions count within an
+ * epoch, which is part of the stream's name: it goes on over clean stops, and a new one begins after a crash.
+ */
 export class HealthLog {
   readonly #storeId: string;
+  readonly #boot: number;
+  readonly #epoch: number;
   readonly #listeners = new Set<(changes: readonly HealthChange[]) => void>();
   #revision: number;
+  /** The newest revision of the commit that is being made. */
+  #preparedRevision: number;
+  /** All changes up to this one are stored and told. */
+  #publishedRevision: number;
   #horizon: number;
   #removed: RemovedKey[];
   #prepared: HealthChange[] = [];
-  /** Made by operations that store first: told with the commit that carried them. */
+  /** Made by operations that store first: told, and removals remembered, with the commit that carried them. */
   #announced: HealthChange[] = [];
+  #departed: RemovedKey[] = [];
 
   constructor(
     storeId: string,
+    boot: number,
     restored: {
       meta: Record<string, string>;
       revision: number;
@@ -27,7 +44,12 @@ export class HealthLog {
     },
   ) {
     this.#storeId = storeId;
+    this.#boot = boot;
+    const [lastBoot, epoch] = (restored.meta[CLEAN_STOP] ?? '').split(':').map(Number);
+    this.#epoch = lastBoot === boot - 1 ? epoch! : boot;
     this.#revision = restored.revision;
+    this.#preparedRevision = restored.revision;
+    this.#publishedRevision = restored.revision;
     this.#horizon = Number(restored.meta.removed_horizon ?? 0);
     this.#removed = restored.removedKeys
       .map(({ ordinal, pool, revision }) => ({ keyId: keyId(ordinal), pool, revision }))
@@ -35,7 +57,12 @@ export class HealthLog {
   }
 
   get position(): { storeId: string; revision: number } {
-    return { storeId: this.#storeId, revision: this.#revision };
+    return { storeId: `${this.#storeId}.${this.#epoch}`, revision: this.#publishedRevision };
+  }
+
+  /** Written last by a stop that leaves nothing unstored. */
+  get cleanStop(): { revision: number; meta: Record<string, string> } {
+    return { revision: this.#revision, meta: { [CLEAN_STOP]: `${this.#boot}:${this.#epoch}` } };
   }
 
   get revision(): number {
@@ -70,7 +97,6 @@ export class HealthLog {
       const revision = this.next();
       key.record.revision = revision;
       changes.health.add(key);
-      if (this.#listeners.size === 0) continue;
       this.#prepared.push({
         revision,
         time,
@@ -86,6 +112,7 @@ export class HealthLog {
       const kind = exhausted ? HealthEventKind.POOL_EXHAUSTED : HealthEventKind.POOL_RECOVERED;
       this.#prepared.push(this.poolEvent(kind, pool.name, time));
     }
+    this.#preparedRevision = this.#revision;
   }
 
   poolEvent(kind: HealthEventKind, pool: string, time: number): HealthChange {
@@ -98,16 +125,20 @@ export class HealthLog {
     this.#announced.push(change);
   }
 
+  /** To be known as removed with the commit that is being made. */
   remember(removed: RemovedKey): void {
-    this.#removed.push(removed);
-    if (this.#removed.length > REMEMBERED) this.#horizon = this.#removed.shift()!.revision;
+    this.#departed.push(removed);
   }
 
   /** The commit is done: tells the watchers. */
   publish(): void {
     const changes = [...this.#prepared, ...this.#announced].sort((a, b) => a.revision - b.revision);
+    for (const removed of this.#departed) this.#removed.push(removed);
+    while (this.#removed.length > REMEMBERED) this.#horizon = this.#removed.shift()!.revision;
     this.#prepared = [];
     this.#announced = [];
+    this.#departed = [];
+    this.#publishedRevision = Math.max(this.#preparedRevision, changes.at(-1)?.revision ?? 0);
     if (changes.length === 0) return;
     for (const listener of this.#listeners) listener(changes);
   }
