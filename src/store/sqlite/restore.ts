@@ -50,6 +50,9 @@ export async function restore(
     loading.take(rows);
   }
   loading.finish();
+  for (const { ordinal } of restored.removedKeys) {
+    restored.lastOrdinal = Math.max(restored.lastOrdinal, ordinal);
+  }
   return { engine, writer, restored };
 }
 
@@ -102,6 +105,9 @@ class Loading {
     for (const leases of [...this.#engine.sessions.values()]) {
       for (const lease of [...leases]) this.#engine.suspend(lease, LeaseState.LEFT, this.#clock.now);
     }
+    // Nothing of this is news.
+    this.#engine.changes.announced.clear();
+    this.#engine.changes.shifts.clear();
   }
 
   #addPools(): void {

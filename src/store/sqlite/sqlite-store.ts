@@ -48,6 +48,7 @@ import { HealthLog } from './health-log.ts';
 import { Importer } from './importer.ts';
 import type { Journal, Rows } from './journal.ts';
 import { KeyAdmin } from './key-admin.ts';
+import { LeaseAdmin } from './lease-admin.ts';
 import { LeaseFinder } from './lease-finder.ts';
 import { PoolAdmin } from './pool-admin.ts';
 import { Replays } from './replays.ts';
@@ -82,6 +83,7 @@ export class SqliteStore implements Store {
   readonly #totalLatencies = newLatencies();
   readonly #commits = { count: 0, operations: 0, failures: 0, latency: createHistogram() };
   readonly #keys: KeyAdmin;
+  readonly #leases: LeaseAdmin;
   readonly #pools: PoolAdmin;
   readonly #importer: Importer;
   #timer: NodeJS.Timeout | undefined;
@@ -126,6 +128,7 @@ export class SqliteStore implements Store {
       statsOf: (pool) => this.#poolStats(pool, false),
     };
     this.#keys = new KeyAdmin(context);
+    this.#leases = new LeaseAdmin(context);
     this.#pools = new PoolAdmin(context);
     this.#importer = new Importer(context, this.#keys);
   }
@@ -210,15 +213,16 @@ export class SqliteStore implements Store {
 
   async stats(query: { pools: readonly string[]; includeModels: boolean }): Promise<StoreStats> {
     this.#advance();
-    const named =
-      query.pools.length > 0 ? query.pools.map((name) => this.#engine.pool(name)) : [...this.#engine.pools.values()];
-    const all = [...this.#engine.pools.values()].map((pool) => this.#poolStats(pool, false));
+    const named = new Set(query.pools.map((name) => this.#engine.pool(name)));
+    const isNamed = (pool: Pool): boolean => named.size === 0 || named.has(pool);
+    const pools = [...this.#engine.pools.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const stats = new Map(
+      pools.map((pool) => [pool, this.#poolStats(pool, query.includeModels && isNamed(pool))] as const),
+    );
     const { secrets, journal } = this.#options;
     return {
-      total: totalStats(all, this.#totalLatencies),
-      pools: named
-        .map((pool) => this.#poolStats(pool, query.includeModels))
-        .sort((a, b) => (a.pool < b.pool ? -1 : a.pool > b.pool ? 1 : 0)),
+      total: totalStats([...stats.values()], this.#totalLatencies),
+      pools: pools.filter(isNamed).map((pool) => stats.get(pool)!),
       databaseBytes: await journal.sizeBytes(),
       cache: { size: secrets.size, capacity: secrets.capacity, hits: secrets.hits, misses: secrets.misses },
       keysBytes: this.#keysBytes(),
@@ -258,12 +262,12 @@ export class SqliteStore implements Store {
 
   async listLeases(query: { pool: string; keyId: string; after: string; limit: number }): Promise<Page<LeaseView>> {
     this.#advance();
-    return this.#keys.listLeases(query);
+    return this.#leases.list(query);
   }
 
   async revokeLease(ref: string): Promise<void> {
     this.#advance();
-    await this.#keys.revokeLease(ref);
+    await this.#leases.revoke(ref);
   }
 
   listImports(query: { pool: string; after: string; limit: number }): Promise<Page<ImportView>> {
