@@ -1,16 +1,19 @@
 const MASK = '[redacted]';
 
-/** What looks like a secret, whoever it belongs to. `$1` is what stays: the words around tell what the failure was. */
+/**
+ * What looks like a secret, whoever it belongs to. `$1` is what stays: the words around tell what the failure was. No run is
+ * longer than 65,536 characters, as a longer one would overflow the stack of the regular expression.
+ */
 const SECRETS: readonly RegExp[] = [
   // A header that could not be set: the runtime says its value.
-  /(Headers\.(?:append|set): \\{0,8}")(?:[^"\\]|\\(?!"))+/g,
-  /((?:[?&;]|\\u0026|%26|%3F)key(?:=|%3D|\\u003d))[^&\s"'\\<>#]+/gi,
-  /(x-goog-api-key\\{0,8}["']?[:=] ?\\{0,8}["']?)[^\s"'\\,}]+/gi,
-  /(api_key:)[^'"\s\\]+/g,
-  /(auth_tokens(?:\/|%2F))[\w-]+/gi,
+  /(Headers\.(?:append|set): \\{0,8}")(?:[^"\\]|\\(?!")){1,65536}/g,
+  /((?:[?&;]|\\u0026|%26|%3F)key(?:=|%3D|\\u003d))[^&\s"'\\<>#]{1,65536}/gi,
+  /(x-goog-api-key\\{0,8}["']?[:=] ?\\{0,8}["']?)[^\s"'\\,}]{1,65536}/gi,
+  /(api_key:)[^'"\s\\]{1,65536}/g,
+  /(auth_tokens(?:\/|%2F))[\w-]{1,65536}/gi,
   // Standard and auth keys. Shorter than any real one, so that a key that was cut off is masked too.
-  /()AIza[0-9A-Za-z_-]{8,}/g,
-  /()AQ\.[0-9A-Za-z_.-]{10,}/g,
+  /()AIza[0-9A-Za-z_-]{8,65536}/g,
+  /()AQ\.[0-9A-Za-z_.-]{10,65536}/g,
 ];
 
 /**
