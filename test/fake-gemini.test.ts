@@ -3,6 +3,7 @@ import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { ApiError, GoogleGenAI } from '@google/genai';
 import { expect, onTestFinished, test } from 'vitest';
+import { CountBook } from './fake-gemini/counts.ts';
 import recorded from './fake-gemini/errors.json' with { type: 'json' };
 import {
   errorNames,
@@ -261,14 +262,20 @@ test.each([
   ['serverError', 500, /An internal error has occurred/],
   ['badGateway', 502, /<!DOCTYPE html>/],
   ['zeroQuota', 429, /limit: 0, model: gemini-2.5-flash/],
-] as const)('%s fails what generates and lets models be listed', async (behaviour, status, message) => {
-  const fake = await started({ models: [{ project: 'p1', model: MODEL, behaviour: 'healthy' }] });
-  fake.setKey(KEY, { behaviour });
-  const { error, ...answer } = await refused(generate(fake));
-  expect(answer.status).toBe(status);
-  expect(error.message).toMatch(message);
-  expect((await client(fake).models.list()).page.length).toBeGreaterThan(0);
-});
+] as const)(
+  '%s fails what generates, lets models be listed, and tokens be counted where only quota is lacking',
+  async (behaviour, status, message) => {
+    const fake = await started();
+    fake.setKey(KEY, { behaviour });
+    const { error, ...answer } = await refused(generate(fake));
+    expect(answer.status).toBe(status);
+    expect(error.message).toMatch(message);
+    expect((await client(fake).models.list()).page.length).toBeGreaterThan(0);
+    const count = client(fake).models.countTokens({ model: MODEL, contents: 'hello' });
+    if (status === 429) await count;
+    else expect((await refused(count)).status).toBe(status);
+  },
+);
 
 test('a minute limit holds for all keys of a project, for one model, and says when it ends', async () => {
   let now = NOON;
@@ -346,13 +353,31 @@ test('input tokens are limited by what the prompts have, and a limit of zero has
 });
 
 test('refused and failing requests use no quota; those cut or answered do', async () => {
-  const fake = await started({ models: [{ behaviour: { minuteLimit: 2 } }] });
+  let now = NOON;
+  const fake = await started({ now: () => now, models: [{ behaviour: { minuteLimit: 2, dayLimit: 3 } }] });
   fake.setKey(KEY, { behaviour: 'overloaded', times: 3 });
   for (let at = 0; at < 3; at += 1) await refused(generate(fake));
   fake.setKey(KEY, { behaviour: { cut: 'beforeAnswer' }, times: 1 });
   await thrown(generate(fake));
   await generate(fake);
   expect((await refused(generate(fake))).status).toBe(429);
+  now += 60_000;
+  await generate(fake);
+  expect((await refused(generate(fake))).status).toBe(429);
+});
+
+test('a minute opens with the first request that it admits, and a prompt above the limit never fits', async () => {
+  let now = NOON;
+  const limits = { minuteTokenLimit: 5, dayLimit: 9, dayRetryDelayMs: 1000 };
+  const fake = await started({ now: () => now, models: [{ behaviour: limits }] });
+  const delayOf = async (contents: string) =>
+    (await refused(generate(fake, KEY, contents))).error.details[2].retryDelay;
+  expect(await delayOf('x'.repeat(24))).toBe('60s');
+  now += 50_000;
+  expect(await delayOf('x'.repeat(24))).toBe('60s');
+  await generate(fake, KEY, 'x'.repeat(20));
+  now += 20_000;
+  expect(await delayOf('x')).toBe('40s');
 });
 
 test('the Pacific midnight is right on both days when clocks change', () => {
@@ -512,8 +537,14 @@ test('the narrowest rule holds for a model, and the key comes before the model',
   expect((await refused(generate(fake, KEY, 'hello', 'gemini-2.5-pro'))).status).toBe(502);
   expect((await refused(generate(fake, OTHER_PROJECT))).status).toBe(500);
   expect((await refused(generate(fake, OTHER_PROJECT, 'hello', 'gemini-2.5-pro'))).status).toBe(503);
+  fake.setModel({ model: MODEL, behaviour: 'overloaded', times: 1 });
   fake.setKey(OTHER_PROJECT, { behaviour: 'dead' });
   expect((await refused(generate(fake, OTHER_PROJECT))).status).toBe(400);
+  fake.setKey(OTHER_PROJECT, { behaviour: 'healthy' });
+  expect((await refused(generate(fake, OTHER_PROJECT))).status).toBe(503);
+  fake.setModel({ model: MODEL, behaviour: { delayMs: Infinity } });
+  fake.setKey(OTHER_PROJECT, { behaviour: { delayMs: 0 } });
+  await generate(fake, OTHER_PROJECT);
 });
 
 test('a behaviour can be a function of the request; one that throws is answered with what it threw', async () => {
@@ -594,6 +625,15 @@ test('counts tell keys, models, methods and statuses apart, the log is bounded, 
   ]);
   fake.reset();
   expect(fake.counts).toMatchObject({ total: 0, byKey: {}, byStatus: {}, log: [] });
+});
+
+test('what was under way at a reset is not counted when it ends', () => {
+  const counts = new CountBook(10);
+  const ended = counts.arrived({ apiKey: KEY, project: 'p1', model: MODEL, method: 'generateContent', at: NOON });
+  expect(counts.inFlight).toBe(1);
+  counts.reset();
+  ended(200, 'whole');
+  expect(counts).toMatchObject({ total: 0, inFlight: 0, byStatus: {}, log: [] });
 });
 
 test('malformed, empty and oversized bodies are 400 INVALID_ARGUMENT, and unknown paths 404', async () => {
