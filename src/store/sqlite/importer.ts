@@ -6,8 +6,8 @@ import { type AdminContext, pause, wallNow } from './admin-context.ts';
 import { type ImportedKey, ImportJudgement, type ImportResult, type ReimportedKey } from './import-judgement.ts';
 import type { ImportRow, KeyRow } from './journal.ts';
 import type { KeyAdmin } from './key-admin.ts';
-import { packRows } from './packed-rows.ts';
 import { keyRow } from './row-writer.ts';
+import { serializeRows } from './serialized-rows.ts';
 
 /** Keys handled between two turns of the event loop: about a millisecond's work. */
 const SLICE = 50;
@@ -69,12 +69,12 @@ export class Importer {
       plan: async () => {
         const pool = engine.pool(order.pool);
         const { results, created, updated } = await this.#judge(order, pool, prepared);
-        const packed = await packKeys(pool, created, updated);
+        const serialized = await serializeKeys(pool, created, updated);
         const record = this.#record(++this.#lastId, order, results);
         outcome = { results, record: view(record), replayed: false };
         replays.remember(order.idempotency, outcome);
         return {
-          rows: { packed, imports: [record] },
+          rows: { serialized, imports: [record] },
           apply: async () => {
             await inSlices(created, ({ fresh, apiKey }) => {
               this.#keys.added(engine.addKey(pool, fresh, clock.now()), apiKey);
@@ -138,24 +138,24 @@ export class Importer {
   }
 }
 
-async function packKeys(
+async function serializeKeys(
   pool: Pool,
   created: readonly ImportedKey[],
   updated: readonly ReimportedKey[],
 ): Promise<Uint8Array[]> {
-  const packed: Uint8Array[] = [];
+  const parts: Uint8Array[] = [];
   let keys: KeyRow[] = [];
   const add = (row: KeyRow): void => {
     if (keys.push(row) < SLICE) return;
-    packed.push(packRows({ keys }));
+    parts.push(serializeRows({ keys }));
     keys = [];
   };
   await inSlices(created, ({ fresh, sealed }) => add(keyRow(fresh, pool.name, sealed)));
   await inSlices(updated, ({ key: { ordinal }, settings, record }) =>
     add(keyRow({ ordinal, settings, record }, pool.name, undefined)),
   );
-  packed.push(packRows({ keys }));
-  return packed;
+  parts.push(serializeRows({ keys }));
+  return parts;
 }
 
 async function inSlices<T>(items: readonly T[], each: (item: T, index: number) => void): Promise<void> {

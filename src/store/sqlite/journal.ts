@@ -36,8 +36,8 @@ export class JournalError extends Error {
 
 /** Everything one transaction writes; what is absent stays as it is. Also the shape of what load() gives. */
 export interface Rows {
-  /** More rows of the same transaction, each part made by packRows(). Not on load. */
-  packed?: Uint8Array[];
+  /** More rows of the same transaction, each part made by serializeRows(). Not on load. */
+  serialized?: Uint8Array[];
   meta?: Record<string, string>;
   /** Newest health revision. */
   revision?: number;

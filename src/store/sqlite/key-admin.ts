@@ -1,22 +1,28 @@
 import { serveWaiting } from '../../engine/acquire.ts';
+import { endingOf } from '../../engine/engine.ts';
 import { BalancerError } from '../../engine/errors.ts';
 import { HEALTHY } from '../../engine/health.ts';
-import { type Key, keyId, ordinalOf } from '../../engine/key.ts';
-import { LeaseState } from '../../engine/lease.ts';
+import { type Key, keyId, ordinalOf, type Resting, stateOf } from '../../engine/key.ts';
+import { type Lease, LeaseState } from '../../engine/lease.ts';
+import { noUsage } from '../../engine/usage.ts';
 import { HealthEventKind, KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CreateKeyOrder, HealthChange, KeyQuery, KeyView, Page, Replayable, UpdateKeyOrder } from '../store.ts';
 import { redactKey } from '../vault.ts';
 import { type AdminContext, wallNow } from './admin-context.ts';
-import type { Rows } from './journal.ts';
+import type { Plan } from './committer.ts';
+import type { ModelUsageRow, Rows } from './journal.ts';
+import { KeyList } from './key-list.ts';
 import { healthRow, keyRow, ownerOf, poolUsageRow } from './row-writer.ts';
 import { etagOf, keyView } from './views.ts';
 
 /** Keys as administrators see and change them. */
 export class KeyAdmin {
   readonly #context: AdminContext;
+  readonly #list: KeyList;
 
   constructor(context: AdminContext) {
     this.#context = context;
+    this.#list = new KeyList(context.engine, (key) => this.#view(key));
   }
 
   get(id: string): KeyView {
@@ -24,49 +30,22 @@ export class KeyAdmin {
   }
 
   list(query: KeyQuery): Page<KeyView> & { totalSize: number } {
-    const { engine } = this.#context;
-    if (query.pool !== '') engine.pool(query.pool);
-    const after = query.after === '' ? 0 : (ordinalOf(query.after) ?? 0);
-    const labels = Object.entries(query.labels);
-    const items: KeyView[] = [];
-    let totalSize = 0;
-    let more = false;
-    // Keys came in the order of their ordinals, and a map keeps it.
-    for (const key of engine.keys.values()) {
-      if (query.pool !== '' && key.pool.name !== query.pool) continue;
-      if (query.states.length > 0 && !query.states.includes(key.state)) continue;
-      if (query.project !== '' && key.settings.project !== query.project) continue;
-      if (query.source !== '' && key.settings.source !== query.source) continue;
-      if (!labels.every(([name, value]) => key.settings.labels[name] === value)) continue;
-      totalSize++;
-      if (key.ordinal <= after) continue;
-      if (items.length < query.limit) items.push(this.#view(key));
-      else more = true;
-    }
-    return { items, next: more ? items[items.length - 1]!.keyId : '', totalSize };
+    return this.#list.page(query);
   }
 
   /** Keys whose health changed after a revision, in key id order. */
   healthPage(query: { pools: readonly string[]; sinceRevision: number; after: string; limit: number }): Page<KeyView> {
-    const after = query.after === '' ? 0 : (ordinalOf(query.after) ?? 0);
-    const items: KeyView[] = [];
-    for (const key of this.#context.engine.keys.values()) {
-      if (key.ordinal <= after || key.record.revision <= query.sinceRevision) continue;
-      if (query.pools.length > 0 && !query.pools.includes(key.pool.name)) continue;
-      if (items.length === query.limit) return { items, next: items[items.length - 1]!.keyId };
-      items.push(this.#view(key));
-    }
-    return { items, next: '' };
+    return this.#list.changed(query);
   }
 
   create(order: CreateKeyOrder): Promise<Replayable<KeyView>> {
-    const { engine, committer, replays, vault, healthLog, fingerprints, claimOrdinals } = this.#context;
+    const { engine, committer, replays, vault, healthLog, claimOrdinals } = this.#context;
     const first = async (): Promise<KeyView> => {
       engine.pool(order.pool);
       const ordinal = claimOrdinals(1);
       const sealed = vault.seal(ordinal, order.apiKey);
       const fingerprint = vault.fingerprint(order.apiKey);
-      let key: Key | undefined;
+      let answer!: KeyView;
       await committer.exclusive({
         plan: () => {
           const pool = engine.pool(order.pool);
@@ -83,31 +62,30 @@ export class KeyAdmin {
             createRevision: revision,
           };
           const fresh = { ordinal, settings: order.settings, record };
-          replays.remember(order.idempotency, keyId(ordinal));
+          answer = this.#view(this.#expected({ ...fresh, ...UNUSED, pool }));
+          replays.remember(order.idempotency, answer);
           return {
             rows: { keys: [keyRow(fresh, pool.name, sealed)] },
             apply: () => {
-              key = engine.addKey(pool, fresh, this.#context.clock.now());
-              this.added(key, order.apiKey);
+              this.added(engine.addKey(pool, fresh, this.#context.clock.now()), order.apiKey);
               serveWaiting(engine, pool, this.#context.clock.now());
             },
           };
         },
         refused: () => replays.forget(order.idempotency),
       });
-      fingerprints.set(fingerprint, key!);
-      return this.#view(key!);
+      return answer;
     };
-    return replays.once(order.idempotency, first, (answer) => this.get(JSON.parse(answer) as string));
+    return replays.once(order.idempotency, first, (answer) => JSON.parse(answer) as KeyView);
   }
 
   update(order: UpdateKeyOrder): Promise<Replayable<KeyView>> {
     const { engine, committer, replays, vault, fingerprints, secrets, clock } = this.#context;
     const first = async (): Promise<KeyView> => {
-      const key = engine.key(order.keyId);
+      let answer!: KeyView;
       await committer.exclusive({
         plan: () => {
-          if (engine.keys.get(key.ordinal) !== key) engine.key(order.keyId);
+          const key = engine.key(order.keyId);
           checkEtag(order.etag, key.record.version, `key ${order.keyId}`);
           const { newApiKey } = order;
           const fingerprint = newApiKey === undefined ? key.record.fingerprint : vault.fingerprint(newApiKey);
@@ -121,9 +99,12 @@ export class KeyAdmin {
             updateTime: wallNow(this.#context),
           };
           const sealed = newApiKey === undefined ? undefined : vault.seal(key.ordinal, newApiKey);
-          replays.remember(order.idempotency, keyId(key.ordinal));
+          const cleared = newApiKey === undefined ? {} : { health: HEALTHY, rests: [] };
+          answer = this.#view(this.#expected({ ...key, settings, record, ...cleared }));
+          replays.remember(order.idempotency, answer);
           const rows: Rows = { keys: [keyRow({ ordinal: key.ordinal, settings, record }, key.pool.name, sealed)] };
-          if (newApiKey !== undefined) Object.assign(rows, this.#clearedRows(key));
+          // Of the new key's own health nothing is known; its project rests as before.
+          if (newApiKey !== undefined) Object.assign(rows, this.#clearedRows(key, [key]));
           return {
             rows,
             apply: () => {
@@ -133,7 +114,7 @@ export class KeyAdmin {
               Object.assign(key.record, { ...record, revision: key.record.revision });
               if (newApiKey !== undefined) {
                 secrets.set(key.ordinal, newApiKey);
-                this.#clear(key, now);
+                this.#clear(key, [key], now);
               }
               engine.changeKey(key, settings, now);
               serveWaiting(engine, key.pool, now);
@@ -142,35 +123,34 @@ export class KeyAdmin {
         },
         refused: () => replays.forget(order.idempotency),
       });
-      return this.#view(key);
+      return answer;
     };
-    return replays.once(order.idempotency, first, (answer) => this.get(JSON.parse(answer) as string));
+    return replays.once(order.idempotency, first, (answer) => JSON.parse(answer) as KeyView);
   }
 
   async delete(order: { keyId: string; etag: string; allowMissing: boolean }): Promise<void> {
     const { engine, committer, clock, fingerprints, secrets, healthLog } = this.#context;
-    const known = engine.keys.get(ordinalOf(order.keyId) ?? -1);
-    if (known === undefined && order.allowMissing) return;
-    const key = engine.key(order.keyId);
     await committer.exclusive({
       plan: () => {
-        if (engine.keys.get(key.ordinal) !== key) engine.key(order.keyId);
+        if (order.allowMissing && !engine.keys.has(ordinalOf(order.keyId) ?? -1)) return NOTHING;
+        const key = engine.key(order.keyId);
         checkEtag(order.etag, key.record.version, `key ${order.keyId}`);
         const revision = healthLog.next();
-        // Its active leases end as released, which the pool goes on counting.
-        const usage = poolUsageRow(key.pool);
-        usage.released += key.active;
         return {
           rows: {
             deletedKeys: [key.ordinal],
             removedKeys: [{ ordinal: key.ordinal, pool: key.pool.name, revision }],
-            poolUsage: [usage],
+            ...countsWithout(key),
           },
           apply: () => {
             fingerprints.delete(key.record.fingerprint);
             secrets.delete(key.ordinal);
+            this.#list.delete(key);
             const previousState = key.state;
             engine.removeKey(key, clock.now());
+            // Cooldowns that came while this was being stored go too.
+            key.rests = [];
+            engine.changes.resting.add(key);
             serveWaiting(engine, key.pool, clock.now());
             const id = keyId(key.ordinal);
             healthLog.remember({ keyId: id, pool: key.pool.name, revision });
@@ -184,14 +164,15 @@ export class KeyAdmin {
 
   async reset(id: string): Promise<KeyView> {
     const { engine, committer, clock } = this.#context;
-    const key = engine.key(id);
+    let key!: Key;
     await committer.exclusive({
       plan: () => {
-        if (engine.keys.get(key.ordinal) !== key) engine.key(id);
+        key = engine.key(id);
+        const resting = key.project === undefined ? [key] : [key, key.project];
         return {
-          rows: this.#clearedRows(key),
+          rows: this.#clearedRows(key, resting),
           apply: () => {
-            this.#clear(key, clock.now());
+            this.#clear(key, resting, clock.now());
             serveWaiting(engine, key.pool, clock.now());
           },
         };
@@ -200,51 +181,13 @@ export class KeyAdmin {
     return this.#view(key);
   }
 
-  listLeases(query: { pool: string; keyId: string; after: string; limit: number }) {
-    const { engine, clock } = this.#context;
-    if (query.pool !== '') engine.pool(query.pool);
-    const ofKey = query.keyId === '' ? undefined : engine.key(query.keyId);
-    const [afterBoot, afterSeq] = query.after === '' ? [0, 0] : query.after.split('.').map(Number);
-    const items = [];
-    for (const boot of [...engine.leases.keys()].sort((a, b) => a - b)) {
-      if (boot < afterBoot!) continue;
-      for (const lease of engine.leases.get(boot)!.values()) {
-        if (boot === afterBoot && lease.seq <= afterSeq!) continue;
-        if (lease.state !== LeaseState.ACTIVE || (ofKey !== undefined && lease.key !== ofKey)) continue;
-        if (query.pool !== '' && lease.key.pool.name !== query.pool) continue;
-        if (items.length === query.limit) return { items, next: items[items.length - 1]!.leaseRef };
-        items.push({
-          leaseRef: `${lease.boot}.${lease.seq}`,
-          keyId: keyId(lease.key.ordinal),
-          pool: lease.key.pool.name,
-          model: lease.model,
-          holder: lease.caller,
-          acquireTime: lease.acquireTime + clock.wallOffset(),
-          expireTime: lease.expireTime + clock.wallOffset(),
-        });
-      }
-    }
-    return { items, next: '' };
-  }
-
-  async revokeLease(ref: string): Promise<void> {
-    const { engine, committer, clock } = this.#context;
-    const [boot, seq] = ref.split('.').map(Number);
-    const lease = engine.leases.get(boot ?? -1)?.get(seq ?? -1);
-    if (lease?.state !== LeaseState.ACTIVE) {
-      throw new BalancerError('LEASE_NOT_FOUND', `no active lease has the ref ${JSON.stringify(ref)}`);
-    }
-    engine.suspend(lease, LeaseState.LEFT, clock.now());
-    serveWaiting(engine, lease.key.pool, clock.now());
-    await committer.confirm();
-  }
-
   /** What a key brings with it besides its place in the engine. */
   added(key: Key, apiKey: string): void {
     const { fingerprints, secrets, healthLog, engine } = this.#context;
     fingerprints.set(key.record.fingerprint, key);
     secrets.resize(engine.keys.size);
     secrets.set(key.ordinal, apiKey);
+    this.#list.add(key);
     healthLog.announce(this.#change(HealthEventKind.KEY_ADDED, key, key.record.revision));
   }
 
@@ -261,19 +204,25 @@ export class KeyAdmin {
     };
   }
 
-  #clearedRows(key: Key): Rows {
-    const resting = [key, ...(key.project === undefined ? [] : [key.project])];
+  /** A key as it will be once this is applied: what an answer tells has to be known before it is stored. */
+  #expected(key: Key): Key {
+    const { engine, clock } = this.#context;
+    const project = key.settings.project === '' ? undefined : engine.projects.get(key.settings.project);
+    const expected = { ...key, project };
+    return { ...expected, state: stateOf(expected, clock.now()) };
+  }
+
+  #clearedRows(key: Key, resting: readonly Resting[]): Rows {
     return {
       health: [healthRow({ ...key, health: HEALTHY }, this.#context.clock.wallOffset())],
       endedCooldowns: resting.flatMap((each) => each.rests.map((rest) => ({ ...ownerOf(each), model: rest.model }))),
     };
   }
 
-  #clear(key: Key, now: number): void {
+  #clear(key: Key, resting: readonly Resting[], now: number): void {
     const { engine } = this.#context;
     engine.setHealth(key, HEALTHY, now);
-    engine.setRests(key, [], now);
-    if (key.project !== undefined) engine.setRests(key.project, [], now);
+    for (const each of resting) engine.setRests(each, [], now);
   }
 
   #refuseDuplicate(fingerprint: string): void {
@@ -288,6 +237,41 @@ export class KeyAdmin {
   #view(key: Key): KeyView {
     return keyView(key, this.#context.clock.wallOffset());
   }
+}
+
+/** What a new key has beside its settings. */
+const UNUSED = {
+  slot: -1,
+  project: undefined,
+  health: HEALTHY,
+  state: KeyState.UNSPECIFIED,
+  active: 0,
+  leases: new Set<Lease>(),
+  usage: noUsage(),
+  lastAcquire: undefined,
+  rests: [],
+  keys: new Set<Key>(),
+  deadline: 0,
+  heapIndex: -1,
+};
+
+const NOTHING: Plan = { rows: {}, apply: () => {} };
+
+/** Counts of the key's pool and its models once the key's active leases have ended with it. */
+function countsWithout(key: Key): Pick<Rows, 'poolUsage' | 'modelUsage'> {
+  const { pool } = key;
+  const poolUsage = poolUsageRow(pool);
+  const modelUsage = new Map<string, ModelUsageRow>();
+  for (const lease of key.leases) {
+    if (lease.state !== LeaseState.ACTIVE) continue;
+    const ending = endingOf({ ...lease, state: LeaseState.LEFT });
+    const { model, counts } = pool.usageOf(lease.model);
+    const ofModel = modelUsage.get(model) ?? { ...counts, pool: pool.name, model };
+    modelUsage.set(model, ofModel);
+    poolUsage[ending]++;
+    ofModel[ending]++;
+  }
+  return { poolUsage: [poolUsage], modelUsage: [...modelUsage.values()] };
 }
 
 /** An etag that is given must be the present one. */

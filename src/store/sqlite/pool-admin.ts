@@ -7,7 +7,7 @@ import type { Idempotency, Page, PoolSettings, PoolView } from '../store.ts';
 import { type AdminContext, wallNow } from './admin-context.ts';
 import { checkEtag } from './key-admin.ts';
 import { poolRow } from './row-writer.ts';
-import { etagOf } from './views.ts';
+import { emptyStats, etagOf } from './views.ts';
 
 /** Pools as administrators see and change them. */
 export class PoolAdmin {
@@ -26,6 +26,7 @@ export class PoolAdmin {
   async create(order: { pool: PoolSettings; idempotency: Idempotency | undefined }): Promise<PoolView> {
     const { engine, committer, replays } = this.#context;
     const { pool: settings } = order;
+    const answer: PoolView = { ...settings, etag: etagOf(1), stats: emptyStats(settings.pool) };
     return replays.once(
       order.idempotency,
       async () => {
@@ -37,26 +38,29 @@ export class PoolAdmin {
               });
             }
             checkTtls(settings);
-            replays.remember(order.idempotency, settings.pool);
+            replays.remember(order.idempotency, answer);
             return { rows: { pools: [poolRow(settings, 1)] }, apply: () => void engine.addPool(settings) };
           },
           refused: () => replays.forget(order.idempotency),
         });
-        return this.#view(engine.pool(settings.pool));
+        return answer;
       },
-      (answer) => this.#view(engine.pool(JSON.parse(answer) as string)),
+      (remembered) => JSON.parse(remembered) as PoolView,
     );
   }
 
   async update(order: { pool: string; etag: string; change: Partial<Omit<PoolSettings, 'pool'>> }): Promise<PoolView> {
     const { engine, committer, clock, healthLog } = this.#context;
-    const pool = engine.pool(order.pool);
+    let pool!: Pool;
     await committer.exclusive({
       plan: () => {
-        if (engine.pools.get(order.pool) !== pool) engine.pool(order.pool);
+        pool = engine.pool(order.pool);
         checkEtag(order.etag, pool.version, `pool "${order.pool}"`);
         const settings = { ...pool.settings, ...order.change };
         checkTtls(settings);
+        const capMoved = settings.maxConcurrentLeases !== pool.settings.maxConcurrentLeases;
+        // Numbered here, so that its number is stored with it.
+        const change = healthLog.poolEvent(HealthEventKind.POOL_CHANGED, pool.name, wallNow(this.#context));
         return {
           rows: { pools: [poolRow(settings, pool.version + 1)] },
           apply: () => {
@@ -64,10 +68,9 @@ export class PoolAdmin {
             pool.settings = settings;
             pool.version++;
             pool.settingsVersion++;
-            // The cap of each key may be another now.
-            for (const key of pool.keys) if (key !== undefined) pool.place(key, now);
+            if (capMoved) for (const key of pool.keys) if (key !== undefined) pool.place(key, now);
             serveWaiting(engine, pool, now);
-            healthLog.announce(healthLog.poolEvent(HealthEventKind.POOL_CHANGED, pool.name, wallNow(this.#context)));
+            healthLog.announce(change);
           },
         };
       },

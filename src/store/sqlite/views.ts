@@ -1,5 +1,5 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
-import { effectiveWeight, type Key, keyId, restingUntil } from '../../engine/key.ts';
+import { allowsModel, effectiveWeight, type Key, keyId, restingUntil } from '../../engine/key.ts';
 import type { Pool } from '../../engine/pool.ts';
 import { acquired, noUsage, type UsageCounts } from '../../engine/usage.ts';
 import { KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
@@ -59,14 +59,16 @@ function cooldownsOf(key: Key, wallOffset: number): CooldownView[] {
 
 /** Keys of a pool by source and the sum of their weights: a walk over all of them. */
 function census(pool: Pool): { bySource: Record<string, number>; weights: number } {
-  const bySource: Record<string, number> = {};
+  // No object: a source may be named as one of an object's own.
+  const bySource = new Map<string, number>();
   let weights = 0;
   for (const key of pool.keys) {
     if (key === undefined) continue;
     weights += key.settings.weight;
-    if (key.settings.source !== '') bySource[key.settings.source] = (bySource[key.settings.source] ?? 0) + 1;
+    const { source } = key.settings;
+    if (source !== '') bySource.set(source, (bySource.get(source) ?? 0) + 1);
   }
-  return { bySource, weights };
+  return { bySource: Object.fromEntries(bySource), weights };
 }
 
 export function poolStats(
@@ -98,16 +100,23 @@ export function poolStats(
 }
 
 function modelStats(pool: Pool, now: number, wallOffset: number): ModelStatsView[] {
+  // Most keys serve every model and are counted once for all; only the others are asked about each model.
+  const particular: Key[] = [];
+  let plain = 0;
+  for (const key of pool.keys) {
+    if (key?.state !== KeyState.AVAILABLE && key?.state !== KeyState.COOLING) continue;
+    const rests = key.rests.length > 0 || (key.project !== undefined && key.project.rests.length > 0);
+    if (rests || key.settings.models.length > 0) particular.push(key);
+    else plain++;
+  }
   return [...pool.modelUsage.values()].map(({ model, counts, active }) => {
-    let availableKeys = 0;
+    let availableKeys = plain;
     let next = Infinity;
-    for (const key of pool.keys) {
-      if (key === undefined) continue;
-      const { models } = key.settings;
-      if (models.length > 0 && model !== '' && !models.includes(model)) continue;
+    for (const key of particular) {
+      if (!allowsModel(key, model)) continue;
       const until = restingUntil(key, model, now);
-      if (key.state === KeyState.AVAILABLE && until === 0) availableKeys++;
-      else if (until > 0 && until < next) next = until;
+      if (until === 0) availableKeys++;
+      else if (until < next) next = until;
     }
     return {
       model,
@@ -120,8 +129,25 @@ function modelStats(pool: Pool, now: number, wallOffset: number): ModelStatsView
 
 /** All pools together. Latencies cannot be added up from percentiles, so they come from histograms of their own. */
 export function totalStats(pools: readonly PoolStatsView[], latencies: PoolLatencies): PoolStatsView {
-  const total: PoolStatsView = {
-    pool: '',
+  const total = emptyStats('');
+  total.acquireLatency = latencyView(latencies.acquire);
+  total.providerLatency = latencyView(latencies.provider);
+  let weights = 0;
+  for (const pool of pools) {
+    for (const name of SUMMED) total[name] += pool[name];
+    for (const name of Object.keys(total.usage) as (keyof UsageView)[]) total.usage[name] += pool.usage[name];
+    total.failuresByClass = sumOf(total.failuresByClass, pool.failuresByClass);
+    total.keysBySource = sumOf(total.keysBySource, pool.keysBySource);
+    weights += pool.averageWeight * pool.totalKeys;
+  }
+  total.averageWeight = total.totalKeys === 0 ? 0 : weights / total.totalKeys;
+  return total;
+}
+
+/** Of a pool in which nothing has happened. */
+export function emptyStats(pool: string): PoolStatsView {
+  return {
+    pool,
     totalKeys: 0,
     availableKeys: 0,
     coolingKeys: 0,
@@ -131,24 +157,16 @@ export function totalStats(pools: readonly PoolStatsView[], latencies: PoolLaten
     waitingAcquires: 0,
     usage: usageView(noUsage(), 0),
     acquiresRejected: 0,
-    acquireLatency: latencyView(latencies.acquire),
-    providerLatency: latencyView(latencies.provider),
+    acquireLatency: NO_LATENCY,
+    providerLatency: NO_LATENCY,
     models: [],
     failuresByClass: {},
     keysBySource: {},
     averageWeight: 0,
   };
-  let weights = 0;
-  for (const pool of pools) {
-    for (const name of SUMMED) total[name] += pool[name];
-    for (const name of Object.keys(total.usage) as (keyof UsageView)[]) total.usage[name] += pool.usage[name];
-    add(total.failuresByClass, pool.failuresByClass);
-    add(total.keysBySource, pool.keysBySource);
-    weights += pool.averageWeight * pool.totalKeys;
-  }
-  total.averageWeight = total.totalKeys === 0 ? 0 : weights / total.totalKeys;
-  return total;
 }
+
+const NO_LATENCY: LatencyView = { count: 0, p50Ms: 0, p95Ms: 0, p99Ms: 0, maxMs: 0 };
 
 const SUMMED = [
   'totalKeys',
@@ -161,8 +179,10 @@ const SUMMED = [
   'acquiresRejected',
 ] as const;
 
-function add(into: Record<string, number>, from: Record<string, number>): void {
-  for (const [name, count] of Object.entries(from)) into[name] = (into[name] ?? 0) + count;
+function sumOf(a: Record<string, number>, b: Record<string, number>): Record<string, number> {
+  const sums = new Map(Object.entries(a));
+  for (const [name, count] of Object.entries(b)) sums.set(name, (sums.get(name) ?? 0) + count);
+  return Object.fromEntries(sums);
 }
 
 export function latencyView(histogram: RecordableHistogram): LatencyView {
