@@ -53,6 +53,7 @@ export class HealthLog {
     this.#horizon = Number(restored.meta.removed_horizon ?? 0);
     this.#removed = restored.removedKeys
       .map(({ ordinal, pool, revision }) => ({ keyId: keyId(ordinal), pool, revision }))
+      .filter(({ revision }) => revision > this.#horizon)
       .sort((a, b) => a.revision - b.revision);
   }
 
