@@ -189,7 +189,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 /** Does the same to both, and says the same of both. */
-function apply(lane: Lane, naive: NaiveLane, { ...each }: Step): void {
+function apply(lane: Lane, naive: NaiveLane, each: Step): void {
   if (each.do === 'join') {
     // A key that changes its tier leaves first, as Engine.changeKey has it.
     const { isIn, tier } = naive.entries.get(each.slot) ?? {};
@@ -219,7 +219,7 @@ function apply(lane: Lane, naive: NaiveLane, { ...each }: Step): void {
     if (each.do === 'first' || wanted < 0) return;
     lane.take(wanted, false);
     naive.take(wanted, false);
-  } else {
+  } else if ('count' in each) {
     const saved = naive.save();
     const turns: Turn[] = [];
     for (let i = 0; i < each.count; i++) {
