@@ -1,4 +1,4 @@
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 
 /** What a lease id says by itself: enough to take a report of a lease that a crash made the store forget. */
 export interface LeaseClaims {
@@ -15,6 +15,8 @@ export interface LeaseClaims {
 const VERSION = 1;
 const HEAD = 1 + 4 + 6 + 6 + 6;
 const TAG = 16;
+/** Of SHA-256. */
+const BLOCK = 64;
 /** HEAD, two strings of at most 255 bytes with their length bytes, TAG. */
 const LONGEST = HEAD + 2 * 256 + TAG;
 
@@ -23,10 +25,16 @@ const LONGEST = HEAD + 2 * 256 + TAG;
  * HMAC-SHA256 over all that, in base64url. Nobody without the key can make one or change what it says.
  */
 export class LeaseIds {
-  readonly #key: KeyObject;
+  /** A block of the key for the inner hash, with room for the message; and one for the outer, with room for the inner's. */
+  readonly #inner = Buffer.alloc(BLOCK + LONGEST, 0x36);
+  readonly #outer = Buffer.alloc(BLOCK + 32, 0x5c);
 
+  /** `key`: at most 64 bytes. */
   constructor(key: Uint8Array) {
-    this.#key = createSecretKey(key);
+    for (let i = 0; i < key.length; i++) {
+      this.#inner[i] = 0x36 ^ key[i]!;
+      this.#outer[i] = 0x5c ^ key[i]!;
+    }
   }
 
   sign(claims: LeaseClaims): string {
@@ -62,8 +70,11 @@ export class LeaseIds {
     };
   }
 
+  /** HMAC-SHA256 (RFC 2104), its two hashes made one by one: createHmac() takes three times as long, and each lease waits for it. */
   #tag(body: Uint8Array): Buffer {
-    return createHmac('sha256', this.#key).update(body).digest();
+    this.#inner.set(body, BLOCK);
+    this.#outer.write(hash('sha256', this.#inner.subarray(0, BLOCK + body.length), 'hex'), BLOCK, 'hex');
+    return Buffer.from(hash('sha256', this.#outer, 'hex'), 'hex');
   }
 }
 

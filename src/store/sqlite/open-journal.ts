@@ -10,6 +10,7 @@ import {
   writeOwner,
 } from '../data-dir.ts';
 import { type ImportRow, type Journal, JournalError, type Rows } from './journal.ts';
+import { packRows } from './packed-rows.ts';
 import type { WriterAnswer, WriterCall, WriterOptions } from './writer-thread.ts';
 
 export interface JournalOptions {
@@ -67,7 +68,7 @@ class ThreadJournal implements Journal {
   }
 
   async commit(rows: Rows): Promise<void> {
-    await this.#thread.call({ method: 'commit', argument: rows });
+    await this.#thread.call({ method: 'commit', argument: packRows(rows) });
   }
 
   async readSecret(ordinal: number): Promise<Uint8Array | undefined> {

@@ -1,10 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Rows } from './journal.ts';
+import type { PassedRows } from './packed-rows.ts';
 import { Writer } from './writer.ts';
 
 /** What the main thread asks of this one. */
 export type WriterCall =
-  | { method: 'commit'; argument: Rows }
+  | { method: 'commit'; argument: PassedRows }
   | { method: 'readSecret'; argument: number }
   | { method: 'readImports'; argument: { pool: string; before: number; limit: number } }
   | { method: 'loadNext' | 'close'; argument: undefined };

@@ -2,7 +2,15 @@ import { randomUUID } from 'node:crypto';
 import Database from 'better-sqlite3';
 import type { ImportRow, Rows } from './journal.ts';
 import { migrate } from './migrations.ts';
-import { unpackRows } from './packed-rows.ts';
+import {
+  PACKED_TABLES,
+  type PackedRows,
+  type PackedTable,
+  type PassedRows,
+  packRows,
+  unpackRow,
+} from './packed-rows.ts';
+import { deserializeRows } from './serialized-rows.ts';
 import { column, decode, deleteSql, encode, IMPORTS, selectSql, TABLES, upsertSql } from './tables.ts';
 
 /** Rows in one part of a load: small enough to pass between threads at once. */
@@ -60,10 +68,10 @@ export class Writer {
   }
 
   /** One transaction for all rows. */
-  commit(rows: Rows): void {
+  commit(rows: PassedRows): void {
     this.#db.exec('BEGIN IMMEDIATE');
     try {
-      for (const part of rows.packed ?? []) this.#write(unpackRows(part));
+      for (const part of rows.serialized ?? []) this.#write(packRows(deserializeRows(part)));
       this.#write(rows);
       this.#db.exec('COMMIT');
     } catch (error) {
@@ -88,7 +96,7 @@ export class Writer {
     this.#db.close();
   }
 
-  #write(rows: Rows): void {
+  #write(rows: PassedRows): void {
     for (const [name, value] of Object.entries(rows.meta ?? {})) this.#setMeta(name, value);
     if (rows.revision !== undefined) this.#setMeta('revision', String(rows.revision));
     for (const lane of rows.droppedLanes ?? []) {
@@ -96,21 +104,38 @@ export class Writer {
       this.#prepared(deleteSql('turns', ['lane'])).run(lane);
     }
     for (const table of [...TABLES, IMPORTS]) {
-      const list = rows[table.rows] as object[] | undefined;
+      const list = (rows as Record<string, unknown>)[table.rows] as object[] | undefined;
       if (list === undefined || list.length === 0) continue;
       const upsert = this.#prepared(upsertSql(table));
       for (const row of list) upsert.run(encode(table, row));
+    }
+    for (const table of PACKED_TABLES) {
+      const packed = rows.packed[table.kind];
+      if (packed !== undefined) this.#writePacked(table, packed);
     }
     for (const { ordinal, sealed } of rows.keys ?? []) {
       if (sealed === undefined) continue;
       this.#prepared('INSERT OR REPLACE INTO key_secrets (ordinal, sealed) VALUES (?, ?)').run(ordinal, sealed);
     }
-    this.#delete('leases', ['boot', 'seq'], rows.endedLeases);
+    this.#deleteLeases(rows.endedLeases);
     this.#delete('cooldowns', ['ownerKind', 'owner', 'model'], rows.endedCooldowns);
     this.#delete('affinities', ['pool', 'affinityKey'], rows.droppedAffinities);
     for (const ordinal of rows.deletedKeys ?? []) this.#deleteKey(ordinal);
     for (const pool of rows.deletedPools ?? []) this.#deletePool(pool);
     this.#prune(rows.prune);
+  }
+
+  #writePacked(table: PackedTable, packed: PackedRows): void {
+    const upsert = this.#prepared(upsertSql(table.table));
+    const count = packed.numbers.length / table.texts.length;
+    const values: unknown[] = new Array(table.texts.length);
+    for (let row = 0; row < count; row++) upsert.run(unpackRow(table, packed, row, values));
+  }
+
+  #deleteLeases(pairs: Float64Array | undefined): void {
+    if (pairs === undefined) return;
+    const statement = this.#prepared(deleteSql('leases', ['boot', 'seq']));
+    for (let i = 0; i < pairs.length; i += 2) statement.run(pairs[i], pairs[i + 1]);
   }
 
   #delete(table: string, fields: readonly string[], list: readonly object[] | undefined): void {
@@ -138,7 +163,9 @@ export class Writer {
       this.#prepared(`DELETE FROM reclaimed_leases WHERE ${column('forgetTime')} < ?`).run(prune.reclaimed);
     }
     if (prune?.removedKeys !== undefined) {
-      this.#prepared('DELETE FROM removed_keys WHERE revision <= ?').run(prune.removedKeys);
+      // The largest ordinal stays, so that it is not given again.
+      const sql = 'DELETE FROM removed_keys WHERE revision <= ? AND ordinal < (SELECT max(ordinal) FROM removed_keys)';
+      this.#prepared(sql).run(prune.removedKeys);
     }
     if (prune?.boots !== undefined) this.#prepared('DELETE FROM boots WHERE boot < ?').run(prune.boots);
   }
