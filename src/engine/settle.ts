@@ -96,14 +96,15 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
   };
 }
 
-/** Extends an active lease. Returns the way to undo it. */
+/** Extends an active lease; one that lasts longer already stays as it is. Returns the way to undo it. */
 export function renew(engine: Engine, lease: Lease, ttlMs: number | undefined, now: number): () => void {
   if (lease.state !== LeaseState.ACTIVE) {
     throw new BalancerError('LEASE_EXPIRED', `lease ${leaseRef(lease)} is over; acquire a new one`);
   }
   const { settings } = lease.key.pool;
   const before = lease.expireTime;
-  lease.expireTime = now + Math.min(ttlMs ?? settings.defaultLeaseTtlMs, settings.maxLeaseTtlMs);
+  const ttl = Math.min(ttlMs ?? settings.defaultLeaseTtlMs, settings.maxLeaseTtlMs);
+  lease.expireTime = Math.max(before, now + ttl);
   engine.leaseDeadlines.set(lease, lease.expireTime);
   engine.changes.leases.add(lease);
   return () => {

@@ -55,7 +55,7 @@ export class LeaseFinder {
     if (open !== undefined) return open;
     const key = this.#engine.keys.get(claims.ordinal);
     const wallNow = now + this.#clock.wallOffset();
-    if (key === undefined || wallNow > claims.expireTime + LATE_MS) throw notFound();
+    if (key === undefined || wallNow >= claims.expireTime + LATE_MS) throw notFound();
     if (claims.boot === this.#engine.boot) return 'ended';
     const boot = this.#boots.get(claims.boot);
     if (boot === undefined) throw notFound();
