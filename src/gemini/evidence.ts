@@ -101,8 +101,14 @@ function bodyViolation(violation: JsonObject): Violation {
   return {
     names: names.map(text).join(' '),
     hasDimensions: dimensions !== undefined && dimensions !== null,
-    value: value === undefined || value === null || value === '' ? undefined : Number(value),
+    value: limitValue(value),
   };
+}
+
+/** Proto3 JSON has an int64 as text. Anything but a number is none: converting an object may even throw. */
+function limitValue(value: unknown): number | undefined {
+  if (typeof value === 'number') return value;
+  return typeof value === 'string' && /^-?\d{1,20}$/.test(value) ? Number(value) : undefined;
 }
 
 /** An int64 of 0 cannot be told from one that is not there. */

@@ -150,6 +150,15 @@ test('numbers beyond all ranges change nothing', () => {
   expect(judged({ body: '{"error":{"code":1e999,"message":"x"}}', httpStatus: 404 })).toBe('NOT_FOUND none');
 });
 
+test('an object where a number belongs is no number', () => {
+  for (const value of ['{"toString":""}', '[]', '{}', '""', 'null', 'true']) {
+    const violation = `{"quotaId":"RequestsPerMinute","quotaValue":${value}}`;
+    expect(judged({ body: `{"error":{"code":429,"details":[{"violations":[${violation}]}]}}` })).toBe(
+      'RATE_LIMITED_MINUTE project-model',
+    );
+  }
+});
+
 test('only the first 16 KiB are looked at', () => {
   const { text } = openBody('x'.repeat(20_000));
   expect(text).toHaveLength(16 * 1024);
