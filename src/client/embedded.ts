@@ -70,6 +70,8 @@ export async function openEmbedded({ dataDir, ...options }: EmbeddedOptions & { 
       try {
         context.signal.throwIfAborted();
         yield* watchHealth(create(KeyBalancerService.method.watchHealth.input, request), context);
+        // A stream that is given up just ends in here; over a network it fails.
+        context.signal.throwIfAborted();
       } catch (error) {
         throw embeddedError(error, context.signal, timeout);
       } finally {

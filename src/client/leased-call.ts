@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Duration, durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
+import { durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
 import type { GoogleGenAI } from '@google/genai';
 import { type ErrorClass, ErrorClassSchema, type RetryAdvice } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { type Attempt, attachAttempts } from './attempts.ts';
@@ -27,6 +27,10 @@ export interface CallSettings {
   genai: GenAIOptions;
 }
 
+type Advice = Pick<RetryAdvice, 'retry' | 'delay' | 'excludeKeyIds' | 'excludeProjects'>;
+
+/** Where the balancer could not advise: another key may help, and the next report brings advice. */
+const UNADVISED: Advice = { retry: true, excludeKeyIds: [], excludeProjects: [] };
 /** The most that an acquire takes. */
 const MOST_EXCLUDED = 64;
 /** Who is told to come back later than this is better told so than kept. */
@@ -116,18 +120,19 @@ class LeasedCall {
     this.#failure = ending;
     const errorClass = nameOf(response?.errorClass);
     this.#attempts.push({ keyId, errorClass, latencyMs: Math.round(latencyMs) });
-    await this.#follow(response?.retryAdvice);
+    // A report that was sent twice, because its answer was lost, is answered without advice.
+    await this.#follow(response?.retryAdvice ?? { ...UNADVISED, excludeKeyIds: [keyId] });
     return undefined;
   }
 
   /** Prepares another try, or throws what ends the call. */
-  async #follow(advice: RetryAdvice | undefined): Promise<void> {
+  async #follow({ retry, delay, excludeKeyIds, excludeProjects }: Advice): Promise<void> {
     const { maxRetries, retryDelay, signal } = this.#settings;
-    const delayMs = millis(advice?.delay);
+    const delayMs = delay === undefined ? 0 : durationMs(delay);
     const over = this.#attempts.length > maxRetries || signal?.aborted || delayMs > LONGEST_PAUSE_MS;
-    if (advice === undefined || !advice.retry || over) throw this.#ending(this.#failure?.thrown, true);
-    for (const keyId of advice.excludeKeyIds) this.#badKeys.add(keyId);
-    for (const project of advice.excludeProjects) this.#badProjects.add(project);
+    if (!retry || over) throw this.#ending(this.#failure?.thrown, true);
+    for (const keyId of excludeKeyIds) this.#badKeys.add(keyId);
+    for (const project of excludeProjects) this.#badProjects.add(project);
     if (delayMs === 0) return;
     await sleep(Math.max(delayMs, retryDelay), undefined, { signal }).catch(() => signal?.throwIfAborted());
   }
@@ -166,15 +171,11 @@ function usageOf(ending: Ending): { usage?: NonNullable<ReturnType<typeof tokenU
 }
 
 function nameOf(errorClass: ErrorClass | undefined): string {
-  return errorClass === undefined ? 'UNKNOWN' : (ErrorClassSchema.value[errorClass]?.localName ?? 'UNKNOWN');
+  return (errorClass && ErrorClassSchema.value[errorClass]?.localName) || 'UNKNOWN';
 }
 
 function isShortage(error: unknown): boolean {
   return (
     error instanceof KeyBalancerError && (error.reason === 'NO_MATCHING_KEY' || error.reason === 'NO_KEY_AVAILABLE')
   );
-}
-
-function millis(duration: Duration | undefined): number {
-  return duration === undefined ? 0 : durationMs(duration);
 }

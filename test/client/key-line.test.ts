@@ -1,0 +1,30 @@
+import { expect, test } from 'vitest';
+import { readKeyLine } from '../../src/client/key-line.ts';
+
+test.each([
+  ['AQ.test-key-000001', 'AQ.test-key-000001', undefined],
+  ['  AQ.test-key-000001\t', 'AQ.test-key-000001', undefined],
+  ['AQ.test-key-000001:2', 'AQ.test-key-000001', 2],
+  ['AQ.test-key-000001: 0.5 ', 'AQ.test-key-000001', 0.5],
+  ['AQ.test-key-000001:1e2', 'AQ.test-key-000001', 100],
+  ['AQ.test-key-000001:.5', 'AQ.test-key-000001', 0.5],
+  ['AQ.test-key-000001:-1', 'AQ.test-key-000001', -1],
+  ['AQ.test-key-000001:NaN', 'AQ.test-key-000001', Number.NaN],
+  ['AQ.test-key-000001:Infinity', 'AQ.test-key-000001', Infinity],
+  ['AQ.test-key-000001:-inf', 'AQ.test-key-000001', -Infinity],
+  ['AQ.test:key:3', 'AQ.test:key', 3],
+  ['AQ.test:key', 'AQ.test:key', undefined],
+  ['AQ.test-key-000001 # mine', 'AQ.test-key-000001 # mine', undefined],
+])('%j is a key with or without a weight', (line, apiKey, weight) => {
+  expect(readKeyLine(line)).toEqual({ apiKey, weight });
+});
+
+test.each(['', '   ', '\t', '# a comment', '  # AQ.test-key-000001:2'])('%j says nothing', (line) => {
+  expect(readKeyLine(line)).toBeUndefined();
+});
+
+test.each(['AQ.test-key-000001:', ':2', ' : '])('%j is told what it lacks, without being repeated', (line) => {
+  const read = readKeyLine(line);
+  expect(read).toEqual({ problem: expect.stringMatching(/^there is no (key|weight)/) });
+  expect(JSON.stringify(read)).not.toContain('AQ.');
+});

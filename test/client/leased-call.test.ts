@@ -1,0 +1,144 @@
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import type { GoogleGenAI } from '@google/genai';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Balancer } from '../../src/client/balancer.ts';
+import { connect } from '../../src/client/connect.ts';
+import { KeyBalancerError } from '../../src/client/errors.ts';
+import { type CallSettings, leasedCall } from '../../src/client/leased-call.ts';
+import { expectedAnswer, type FakeGemini, type FakeGeminiOptions, startFakeGemini } from '../fake-gemini/index.ts';
+import { apiKeys } from '../support/orders.ts';
+import { MODEL, WAYS } from './balancers.ts';
+
+const [ONE, TWO] = apiKeys(2) as [string, string];
+
+interface Bench {
+  fake: FakeGemini;
+  balancer: Balancer;
+  settings: CallSettings;
+}
+
+async function bench(
+  place: { address: string } | { dataDir: string },
+  keys: NonNullable<FakeGeminiOptions['keys']>,
+  key: { maxConcurrentLeases?: number } = {},
+): Promise<Bench> {
+  const fake = await startFakeGemini({ keys });
+  onTestFinished(() => fake.close());
+  const balancer = await connect(place);
+  onTestFinished(() => balancer.close());
+  for (const apiKey of Object.keys(keys)) await balancer.keyAdmin.createKey({ apiKey, key });
+  const settings: CallSettings = {
+    pool: '',
+    model: MODEL,
+    maxRetries: 3,
+    retryDelay: 1,
+    maxWait: 0,
+    signal: undefined,
+    genai: { httpOptions: { baseUrl: fake.url } },
+  };
+  return { fake, balancer, settings };
+}
+
+async function ask(ai: GoogleGenAI): Promise<string | undefined> {
+  return (await ai.models.generateContent({ model: MODEL, contents: 'hello' })).text;
+}
+
+async function usage(balancer: Balancer): Promise<Record<string, unknown>> {
+  return (await balancer.keyBalancer.getStats({})).total?.usage as unknown as Record<string, unknown>;
+}
+
+/** The balancer, but the first reports get lost on their way: before it, or the answers on the way back. */
+function losing(balancer: Balancer, reports: number, lost: 'request' | 'answer'): Balancer {
+  let left = reports;
+  return {
+    ...balancer,
+    keyBalancer: {
+      ...balancer.keyBalancer,
+      async reportResult(request, options) {
+        const away = new KeyBalancerError('away', { code: 'UNAVAILABLE' });
+        if (left > 0 && lost === 'request') {
+          left--;
+          throw away;
+        }
+        const response = await balancer.keyBalancer.reportResult(request, options);
+        if (left-- > 0) throw away;
+        return response;
+      },
+    },
+  };
+}
+
+describe.each(WAYS)('a call with leases, $way,', ({ place }) => {
+  test('waits for a key that is in use', async () => {
+    const { balancer, settings } = await bench(await place(), { [ONE]: {} }, { maxConcurrentLeases: 1 });
+    const free = new AbortController();
+    const holding = leasedCall(balancer, settings, async (ai) => {
+      await once(free.signal, 'abort');
+      return ask(ai);
+    });
+    const waiting = leasedCall(balancer, { ...settings, maxWait: 60_000 }, ask);
+    await expect.poll(async () => (await balancer.keyBalancer.getStats({})).total?.waitingAcquires).toBe(1n);
+    await expect(leasedCall(balancer, settings, ask)).rejects.toMatchObject({ reason: 'NO_KEY_AVAILABLE' });
+    free.abort();
+    expect(await holding).toBe(expectedAnswer('hello'));
+    expect(await waiting).toBe(expectedAnswer('hello'));
+  });
+
+  test('ends with its signal while it waits, and takes no key', async () => {
+    const { balancer, settings } = await bench(await place(), { [ONE]: {} }, { maxConcurrentLeases: 1 });
+    await balancer.keyBalancer.acquireKey({ model: MODEL });
+    const reason = new Error('enough');
+    const controller = new AbortController();
+    const waiting = leasedCall(balancer, { ...settings, maxWait: 60_000, signal: controller.signal }, ask);
+    const refused = expect(waiting).rejects.toBe(reason);
+    await expect.poll(async () => (await balancer.keyBalancer.getStats({})).total?.waitingAcquires).toBe(1n);
+    controller.abort(reason);
+    await refused;
+    expect(await usage(balancer)).toMatchObject({ acquired: 1n });
+  });
+
+  test('keeps its lease for as long as it takes', async () => {
+    const { balancer, settings } = await bench(await place(), { [ONE]: {} });
+    await balancer.keyAdmin.updatePool({
+      pool: { pool: 'default', defaultLeaseTtl: durationFromMs(1_000) },
+      updateMask: { paths: ['default_lease_ttl'] },
+    });
+    const answer = await leasedCall(balancer, settings, async (ai) => {
+      // Longer than two leases of the pool.
+      await sleep(2_200);
+      return ask(ai);
+    });
+    expect(answer).toBe(expectedAnswer('hello'));
+    expect(await usage(balancer)).toMatchObject({ succeeded: 1n, expired: 0n, late: 0n });
+  });
+
+  test.each(['request', 'answer'] as const)(
+    'reports again when the %s of a report is lost, and counts once',
+    async (lost) => {
+      const { balancer, settings } = await bench(await place(), { [ONE]: {} });
+      expect(await leasedCall(losing(balancer, 1, lost), settings, ask)).toBe(expectedAnswer('hello'));
+      expect(await usage(balancer)).toMatchObject({ acquired: 1n, succeeded: 1n, calls: 1n });
+    },
+  );
+
+  test('goes on with another key when the answer to a report was lost', async () => {
+    const { fake, balancer, settings } = await bench(await place(), { [ONE]: { behaviour: 'dead' }, [TWO]: {} });
+    expect(await leasedCall(losing(balancer, 1, 'answer'), settings, ask)).toBe(expectedAnswer('hello'));
+    expect(fake.counts.byKey).toEqual({ [ONE]: 1, [TWO]: 1 });
+    expect(await usage(balancer)).toMatchObject({ acquired: 2n, succeeded: 1n, failed: 1n });
+  });
+
+  test('returns what the function returned though no report arrives, and says so', async () => {
+    const { balancer, settings } = await bench(await place(), { [ONE]: {} });
+    const warnings: string[] = [];
+    const listen = (warning: Error): void => {
+      if (warning.name === 'KeyBalancerWarning') warnings.push(warning.message);
+    };
+    process.on('warning', listen);
+    onTestFinished(() => void process.off('warning', listen));
+    expect(await leasedCall(losing(balancer, Infinity, 'request'), settings, ask)).toBe(expectedAnswer('hello'));
+    await expect.poll(() => warnings).toEqual([expect.stringMatching(/^a report on key \S+ was lost: away/)]);
+  });
+});
