@@ -68,14 +68,7 @@ test('failures are told by class, and nothing tells a key', async () => {
   await store.report(
     report(leaseId, {
       outcome: Outcome.FAILURE,
-      finding: {
-        errorClass: ErrorClass.RATE_LIMITED_MINUTE,
-        retryDelayMs: 1000,
-        project: '',
-        quotaId: '',
-        limit: undefined,
-        message: '',
-      } as never,
+      finding: { errorClass: ErrorClass.RATE_LIMITED_MINUTE, scope: 'project-model', retryDelayMs: 1000 },
     }),
   );
   const door = await openDoor({}, { context });

@@ -29,6 +29,9 @@ export async function serveRpc(
       onFault(error);
       response.destroy();
     }
+  } finally {
+    // What is left of a request that was too large: its sender gets to the answer, and the connection to the next request.
+    request.resume();
   }
 }
 
@@ -74,7 +77,7 @@ function universalRequest(request: IncomingMessage, response: ServerResponse): U
   dropFarDeadline(universal.header);
   return {
     ...universal,
-    // Whoever stops reading, because the message is too large, still has to answer by the same socket.
+    // Whoever stops reading, because the message is too large, leaves the rest to be skipped.
     body: request.iterator({ destroyOnReturn: false }),
   };
 }
