@@ -1,8 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { type Key, keyId } from '../../src/engine/key.ts';
+import { acquireNow } from '../../src/engine/acquire.ts';
+import { Engine } from '../../src/engine/engine.ts';
+import { type Key, type KeyRecord, keyId } from '../../src/engine/key.ts';
+import { DEFAULT_POOL } from '../../src/engine/settings.ts';
 import { acquired } from '../../src/engine/usage.ts';
 import { ErrorClass, KeyState, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { ids, Rig, tally, type Wish } from './rig.ts';
+import { keySettings } from '../support/orders.ts';
+import { ids, order, Rig, tally, type Wish } from './rig.ts';
 
 function uses(rig: Rig, count: number, wish: Wish = {}): Map<Key, number> {
   return tally(Array.from({ length: count }, () => rig.use(wish)));
@@ -25,6 +29,17 @@ describe('turns of a pool', () => {
     for (const parity of [0, 1]) {
       expect(tally(picked.filter((_, i) => i % 2 === parity))).toEqual(new Map(keys.map((key) => [key, 2])));
     }
+  });
+
+  test('a key that takes the place of a deleted one starts as new, without its debt', () => {
+    const rig = new Rig();
+    const slow = rig.addKey({ weight: 0.001 });
+    rig.addKey();
+    expect(rig.use()).toBe(slow);
+    rig.removeKey(slow);
+    const fresh = rig.addKey();
+    expect(fresh.slot).toBe(slow.slot);
+    expect(uses(rig, 10).get(fresh)).toBe(5);
   });
 
   test('a change of weight by an operator changes the shares from then on', () => {
@@ -118,6 +133,26 @@ describe('more models than a pool has lanes for', () => {
     expect(rig.pool.usageOf('model-63').counts.succeeded).toBe(1);
     expect(rig.pool.modelUsage.size).toBe(65);
   });
+});
+
+test('of models counted in an earlier run none takes the place of another', () => {
+  const { pool } = new Rig();
+  for (const model of ['', ...Array.from({ length: 64 }, (_, i) => `model-${i}`)]) {
+    expect(pool.usageOf(model).model).toBe(model);
+  }
+  expect(pool.usageOf('extra').model).toBe('');
+});
+
+test('a pool of an earlier run breaks ties by key, as a new one does', () => {
+  for (const general of [undefined, { id: 7 }]) {
+    const engine = new Engine(1);
+    const pool = engine.addPool(DEFAULT_POOL, general);
+    for (let ordinal = 1; ordinal <= 20; ordinal++) {
+      engine.addKey(pool, { ordinal, settings: keySettings(), record: {} as KeyRecord }, 0);
+    }
+    const picked = Array.from({ length: 20 }, () => acquireNow(engine, pool, order(), 0)!.batches[0]![0]!.key.ordinal);
+    expect(picked).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+  }
 });
 
 describe('caps', () => {

@@ -354,6 +354,9 @@ const reports = fc
 const commands: fc.Arbitrary<Command>[] = [
   acquire,
   acquire,
+  acquire,
+  acquire,
+  reports,
   reports,
   reports,
   reports,
