@@ -11,10 +11,10 @@ export interface Explanation {
 const EXIT_CODE_OF: Record<string, number> = {
   ConfigError: EXIT.usage,
   ExposureError: EXIT.failed,
+  ListenError: EXIT.failed,
   DataDirError: EXIT.failed,
   DataDirInUseError: EXIT.failed,
   MasterKeyError: EXIT.failed,
-  KeyFileError: EXIT.failed,
 };
 
 /** What an error means for a person and for the exit code. */

@@ -15,7 +15,9 @@ export async function serve(flags: Flags, output: Output): Promise<void> {
   const stop = stopSignal(logger);
   dieLoudly(logger);
 
-  const { startServer } = await import('../server/server.ts');
+  const [{ startServer }, { setLogger }] = await Promise.all([import('../server/server.ts'), import('@grpc/grpc-js')]);
+  // It would write plain text between the JSON lines.
+  setLogger({ error: (message) => logger.warn({ from: 'grpc-js' }, String(message)) });
   const server = await startServer({ ...config, logger });
   if (!stop.received()) {
     await output.line(await readyLine(server));

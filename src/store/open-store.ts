@@ -28,9 +28,12 @@ export interface OwnedStore extends Store {
 export async function openStore(options: OpenStoreOptions): Promise<OwnedStore> {
   const { dataDir, durability, warn = () => {} } = options;
   const used = hasDatabase(dataDir);
+  const { value, file } = options.masterKey;
+  // A key that was named must be there before anything is made: a mistyped path would leave a database that no key opens.
+  const named = (value ?? file) !== undefined ? loadMasterKey(dataDir, options.masterKey, false) : undefined;
   const journal = await openJournal({ dataDir, durability });
   try {
-    const masterKey = loadMasterKey(dataDir, options.masterKey, !used);
+    const masterKey = named ?? loadMasterKey(dataDir, options.masterKey, !used);
     if (masterKey.createdFile !== undefined) {
       warn(`made a master key in ${masterKey.createdFile}: a backup of the data dir without it cannot be read`);
     }

@@ -1,6 +1,11 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
-import { GetStatsResponseSchema, type PoolStats, type ServerStats } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import {
+  GetStatsResponseSchema,
+  type LatencySummary,
+  type PoolStats,
+  type ServerStats,
+} from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CommandContext } from '../command-context.ts';
 import { messageJson, prettyJson } from '../json.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions } from '../options.ts';
@@ -30,25 +35,33 @@ async function stats({ pool, models, ...options }: StatsOptions, output: Output)
     const request = { pools: pool === undefined ? [] : [pool], includeModels: models === true };
     const response = await balancer.keyBalancer.getStats(request, { signal });
     if (options.json) return output.line(prettyJson(messageJson(GetStatsResponseSchema, response)));
-    await new Table(output, POOL_COLUMNS).rows(
-      response.pools.length > 1 && response.total !== undefined ? [...response.pools, response.total] : response.pools,
-    );
-    if (models) await printModels(response.pools, output);
-    await printSources(response.total, output);
+    const { pools, total } = response;
+    const rows = pools.length > 1 && total !== undefined ? [...pools, total] : pools;
+    await new Table(output, KEY_COLUMNS).rows(rows);
+    await output.line();
+    await new Table(output, CALL_COLUMNS).rows(rows);
+    if (models) await printModels(pools, output);
+    await printSources(total, output);
     if (response.server !== undefined) await printServer(response.server, balancer.where, output);
   });
 }
 
 const figure = (value: bigint | number | undefined): string => String(value ?? 0);
 
-const POOL_COLUMNS: Column<PoolStats>[] = [
-  { title: 'POOL', value: ({ pool }) => (pool === '' ? '(all)' : pool) },
+const POOL: Column<PoolStats> = { title: 'POOL', value: ({ pool }) => (pool === '' ? '(all)' : pool) };
+
+const KEY_COLUMNS: Column<PoolStats>[] = [
+  POOL,
   { title: 'KEYS', value: ({ totalKeys }) => figure(totalKeys), right: true },
   { title: 'AVAILABLE', value: ({ availableKeys }) => figure(availableKeys), right: true },
   { title: 'COOLING', value: ({ coolingKeys }) => figure(coolingKeys), right: true },
   { title: 'QUARANTINED', value: ({ quarantinedKeys }) => figure(quarantinedKeys), right: true },
   { title: 'DISABLED', value: ({ disabledKeys }) => figure(disabledKeys), right: true },
   { title: 'AVG WEIGHT', value: ({ averageWeight }) => String(Number(averageWeight.toPrecision(4))), right: true },
+];
+
+const CALL_COLUMNS: Column<PoolStats>[] = [
+  POOL,
   { title: 'LEASES', value: ({ activeLeases }) => figure(activeLeases), right: true },
   { title: 'WAITING', value: ({ waitingAcquires }) => figure(waitingAcquires), right: true },
   { title: 'ACQUIRED', value: ({ usage }) => figure(usage?.acquired), right: true },
@@ -56,8 +69,12 @@ const POOL_COLUMNS: Column<PoolStats>[] = [
   { title: 'FAILED', value: ({ usage }) => figure(usage?.failed), right: true },
   { title: 'EXPIRED', value: ({ usage }) => figure(usage?.expired), right: true },
   { title: 'REFUSED', value: ({ acquiresRejected }) => figure(acquiresRejected), right: true },
-  { title: 'GEMINI P50', value: ({ providerLatency }) => duration(providerLatency?.p50), right: true },
+  { title: 'GEMINI P50', value: ({ providerLatency }) => median(providerLatency), right: true },
 ];
+
+function median(latency: LatencySummary | undefined): string {
+  return latency === undefined || latency.count === 0n ? '-' : duration(latency.p50);
+}
 
 async function printModels(pools: readonly PoolStats[], output: Output): Promise<void> {
   const rows = pools.flatMap(({ pool, models }) => models.map((model) => ({ pool, ...model })));

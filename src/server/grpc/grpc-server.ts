@@ -2,6 +2,7 @@ import { chmodSync, rmSync } from 'node:fs';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { service as healthDefinition } from 'grpc-health-check';
 import { KeyAdminService, KeyBalancerService } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import { ListenError } from '../listen-error.ts';
 import type { Services } from '../service/services.ts';
 import { HealthService } from './health-service.ts';
 import { addReflection } from './reflection.ts';
@@ -98,7 +99,7 @@ export class GrpcServer {
   #bind(target: string): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.bindAsync(target, ServerCredentials.createInsecure(), (error, port) => {
-        if (error) reject(new Error(`cannot listen on ${target}: ${error.message}`, { cause: error }));
+        if (error) reject(new ListenError(target, error));
         else resolve(port);
       });
     });

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { formatHostPort, isLoopback } from '../host-port.ts';
+import { ListenError } from '../listen-error.ts';
 import { createMetrics } from '../metrics/metrics.ts';
 import type { ServiceContext } from '../service/service-context.ts';
 import type { Services } from '../service/services.ts';
@@ -84,8 +85,7 @@ class Door implements HttpServer {
       await once(this.#server, 'listening');
     } catch (error) {
       this.#metrics.close();
-      const cause = error as Error;
-      throw new Error(`cannot listen on ${formatHostPort({ host, port })}: ${cause.message}`, { cause });
+      throw new ListenError(formatHostPort({ host, port }), error as Error);
     }
     this.address = formatHostPort({ host, port: (this.#server.address() as AddressInfo).port });
   }
