@@ -49,13 +49,13 @@ export class RowWriter {
       rows.health = [];
       for (const key of changes.health) if (living(key)) rows.health.push(healthRow(key, wallOffset));
     }
-    if (changes.poolUsage.size > 0) rows.poolUsage = Array.from(changes.poolUsage, poolUsageRow);
-    if (changes.modelUsage.size > 0) {
-      rows.modelUsage = Array.from(changes.modelUsage, ({ pool, model, counts }) => ({
-        ...counts,
-        pool: pool.name,
-        model,
-      }));
+    // A pool may come again under the name of a deleted one, whose counts are not its own.
+    const pools = this.#engine.pools;
+    const poolUsage = [...changes.poolUsage].filter((pool) => pools.get(pool.name) === pool);
+    if (poolUsage.length > 0) rows.poolUsage = poolUsage.map(poolUsageRow);
+    const modelUsage = [...changes.modelUsage].filter(({ pool }) => pools.get(pool.name) === pool);
+    if (modelUsage.length > 0) {
+      rows.modelUsage = modelUsage.map(({ pool, model, counts }) => ({ ...counts, pool: pool.name, model }));
     }
     if (changes.lanes.size > 0) this.#lanes(changes, rows);
     if (changes.droppedLanes.size > 0) rows.droppedLanes = [...changes.droppedLanes];
@@ -86,7 +86,7 @@ export class RowWriter {
     rows.lanes = [];
     this.#pendingTurns = [];
     for (const [lane, pool] of changes.lanes) {
-      if (pool.lanes.get(lane.model) !== lane) continue;
+      if (pool.lanes.get(lane.model) !== lane || this.#engine.pools.get(pool.name) !== pool) continue;
       rows.lanes.push({
         lane: lane.id,
         pool: pool.name,

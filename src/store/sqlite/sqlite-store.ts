@@ -79,7 +79,7 @@ export class SqliteStore implements Store {
   readonly #writer: RowWriter;
   readonly #finder: LeaseFinder;
   readonly #healthLog: HealthLog;
-  readonly #latencies = new Map<string, PoolLatencies>();
+  readonly #latencies = new WeakMap<Pool, PoolLatencies>();
   readonly #totalLatencies = newLatencies();
   readonly #commits = { count: 0, operations: 0, failures: 0, latency: createHistogram() };
   readonly #keys: KeyAdmin;
@@ -152,7 +152,7 @@ export class SqliteStore implements Store {
     return this.#replays.once(
       request.idempotency,
       () => this.#acquire(request, signal),
-      async (answer) => this.#again(JSON.parse(answer) as [number, number][]),
+      async (answer) => this.#again(JSON.parse(answer) as Given),
     );
   }
 
@@ -161,18 +161,13 @@ export class SqliteStore implements Store {
       request.idempotency,
       async () => {
         const { granted, waitedMs } = await this.#lease(request.pool, batchOrder(request), request.maxWaitMs, signal);
-        this.#replays.remember(
-          request.idempotency,
-          granted.batches.map((batch) => batch.map((lease) => [lease.boot, lease.seq])),
-        );
-        const batches = await this.#grants(granted.batches, false, waitedMs);
+        const given = granted.batches.map((batch) => batch.map((lease) => this.#given(lease)));
+        this.#replays.remember(request.idempotency, given);
+        const batches = await this.#grants(given, false, waitedMs);
         return batchGrant(request, batches);
       },
       async (answer) => {
-        const leases = (JSON.parse(answer) as [number, number][][]).map((batch) =>
-          batch.map((ref) => this.#active(ref)),
-        );
-        const batches = await this.#grants(leases, true, 0);
+        const batches = await this.#grants(JSON.parse(answer) as Given[][], true, 0);
         return batchGrant(request, batches);
       },
     );
@@ -342,8 +337,9 @@ export class SqliteStore implements Store {
     const order = singleOrder(request);
     const { granted, waitedMs } = await this.#lease(request.pool, order, request.maxWaitMs, signal);
     const lease = granted.batches[0]![0]!;
-    if (request.idempotency !== undefined) this.#replays.remember(request.idempotency, [[lease.boot, lease.seq]]);
-    return this.#grant(lease, granted.affinityHit, waitedMs, false);
+    const given = this.#given(lease);
+    if (request.idempotency !== undefined) this.#replays.remember(request.idempotency, given);
+    return this.#grant(lease, given[2], granted.affinityHit, waitedMs, false);
   }
 
   /** Leases at once or after waiting. Whoever waits is served by whatever frees a key. */
@@ -446,12 +442,14 @@ export class SqliteStore implements Store {
     return outcome;
   }
 
-  async #grants(batches: readonly Lease[][], replayed: boolean, waitedMs: number): Promise<LeaseGrant[][]> {
+  async #grants(batches: readonly Given[][], replayed: boolean, waitedMs: number): Promise<LeaseGrant[][]> {
     const grants: LeaseGrant[][] = [];
-    for (const batch of batches) {
+    const active = batches.map((batch) => batch.map((given) => this.#active(given)));
+    for (const [index, batch] of active.entries()) {
       const leases: LeaseGrant[] = [];
       for (const lease of batch) {
-        leases.push(await this.#grant(lease, false, waitedMs, replayed));
+        const [, , expiry] = batches[index]![leases.length]!;
+        leases.push(await this.#grant(lease, expiry, false, waitedMs, replayed));
         // Thousands of leases are made in slices, so that nobody else waits for all of them.
         if (leases.length % 250 === 0) await new Promise((resolve) => setImmediate(resolve));
       }
@@ -460,7 +458,13 @@ export class SqliteStore implements Store {
     return grants;
   }
 
-  async #grant(lease: Lease, affinityHit: boolean, waitedMs: number, replayed: boolean): Promise<LeaseGrant> {
+  async #grant(
+    lease: Lease,
+    firstExpiry: number,
+    affinityHit: boolean,
+    waitedMs: number,
+    replayed: boolean,
+  ): Promise<LeaseGrant> {
     const { key } = lease;
     const apiKey = this.#options.secrets.get(key.ordinal) ?? (await this.#readSecret(key));
     const wallOffset = this.#clock.wallOffset();
@@ -470,7 +474,7 @@ export class SqliteStore implements Store {
         boot: lease.boot,
         seq: lease.seq,
         ordinal: key.ordinal,
-        expireTime,
+        expireTime: firstExpiry,
         caller: lease.caller,
         model: lease.model,
       }),
@@ -497,11 +501,15 @@ export class SqliteStore implements Store {
     return apiKey;
   }
 
-  #again(refs: [number, number][]): Promise<LeaseGrant> {
-    return this.#grant(this.#active(refs[0]!), false, 0, true);
+  #again(given: Given): Promise<LeaseGrant> {
+    return this.#grant(this.#active(given), given[2], false, 0, true);
   }
 
-  #active([boot, seq]: [number, number]): Lease {
+  #given(lease: Lease): Given {
+    return [lease.boot, lease.seq, Math.floor(lease.expireTime + this.#clock.wallOffset())];
+  }
+
+  #active([boot, seq]: Given): Lease {
     this.#advance();
     const lease = this.#engine.leases.get(boot)?.get(seq);
     if (lease?.state === LeaseState.ACTIVE) return lease;
@@ -580,10 +588,10 @@ export class SqliteStore implements Store {
   }
 
   #latencyOf(pool: Pool): PoolLatencies {
-    let latencies = this.#latencies.get(pool.name);
+    let latencies = this.#latencies.get(pool);
     if (latencies === undefined) {
       latencies = newLatencies();
-      this.#latencies.set(pool.name, latencies);
+      this.#latencies.set(pool, latencies);
     }
     return latencies;
   }
@@ -597,6 +605,12 @@ export class SqliteStore implements Store {
     return bytes;
   }
 }
+
+/**
+ * What is remembered of a lease that was given, so that a repeat gets the same lease id: boot, number, and when it was to expire
+ * then, in wall-clock milliseconds. Renewals and the wall clock's own moves change what the lease itself says of that.
+ */
+type Given = [boot: number, seq: number, firstExpiry: number];
 
 /** Another master key than the one that sealed the keys is noticed here and not at the first lease. */
 async function checkMasterKey({ vault, journal }: SqliteStoreOptions, stored: string | undefined): Promise<void> {
