@@ -73,11 +73,13 @@ export async function importKeyLines(
     options.onProgress?.(summary);
   };
 
-  for await (const line of textLines(refuseBinary(chunks, name), LONGEST_LINE)) {
-    const key = keyOf(line);
-    if (key === undefined) continue;
-    if ('problem' in key) reject(line.number, key.problem);
-    else if (batch.push({ ...key, line: line.number }) === BATCH) await flush();
+  for await (const lines of textLines(refuseBinary(chunks, name), LONGEST_LINE)) {
+    for (const line of lines) {
+      const key = keyOf(line);
+      if (key === undefined) continue;
+      if ('problem' in key) reject(line.number, key.problem);
+      else if (batch.push({ ...key, line: line.number }) === BATCH) await flush();
+    }
   }
   await flush();
   // Batches are answered after the lines that never reached one.

@@ -13,7 +13,7 @@ async function* inChunks(bytes: Uint8Array, sizes: readonly number[]): AsyncGene
 
 async function linesOf(chunks: AsyncIterable<Uint8Array | string>, maxLength = 1_000): Promise<TextLine[]> {
   const lines: TextLine[] = [];
-  for await (const line of textLines(chunks, maxLength)) lines.push(line);
+  for await (const several of textLines(chunks, maxLength)) lines.push(...several);
   return lines;
 }
 

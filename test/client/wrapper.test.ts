@@ -69,7 +69,7 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
       [TWO]: { behaviour: 'leaked' },
       [THREE]: { behaviour: 'zeroQuota' },
     } as const;
-    const { fake, wrapper } = await bench(await place(), keys, { retryDelay: FOR_EVER, maxWait: 0 });
+    const { fake, wrapper } = await bench(await place(), keys, { retryDelay: FOR_EVER, maxWait: FOR_EVER });
     const error = await thrownBy(wrapper.executeWithRetry(ask));
     expect(error).toMatchObject({ name: 'ApiError', status: 429 });
     expect(error.attempts?.map(({ errorClass }) => errorClass)).toEqual(['KEY_INVALID', 'KEY_SUSPENDED', 'QUOTA_ZERO']);
@@ -113,6 +113,19 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
       { [ONE]: { behaviour: 'serverError' }, [TWO]: {} },
       { retryDelay: 1 },
     );
+    expect(await wrapper.executeWithRetry(ask)).toBe(expectedAnswer('hello'));
+    expect(fake.counts.byKey).toEqual({ [ONE]: 1, [TWO]: 1 });
+  });
+
+  test('does not try a key again that failed while there is another, whatever their weights', async () => {
+    const { fake, wrapper } = await bench(await place(), {}, { retryDelay: 1 });
+    for (const apiKey of [ONE, TWO]) fake.setKey(apiKey, {});
+    await wrapper.addKey(ONE, 1000);
+    await wrapper.addKey(TWO, 0.001);
+    // From now on every turn but one in a million is the first key's.
+    for (let call = 0; call < 3; call++) await wrapper.executeWithRetry(ask);
+    fake.reset();
+    fake.setKey(ONE, { behaviour: 'serverError' });
     expect(await wrapper.executeWithRetry(ask)).toBe(expectedAnswer('hello'));
     expect(fake.counts.byKey).toEqual({ [ONE]: 1, [TWO]: 1 });
   });
