@@ -42,13 +42,21 @@ export function explain(error: unknown): Explanation {
 const PLAIN_WORD = /^-{0,2}[a-z][a-z-]{0,23}$/;
 
 /** Commander's complaints, less the arguments they quote. */
-function explainUsage(error: CommanderError): Explanation {
-  if (error.exitCode === 0) return { exitCode: EXIT.done, message: undefined };
-  const message =
-    error.code === 'commander.excessArguments'
-      ? error.message.replace(/(but got \d+).*$/s, '$1')
-      : error.message.replace(/'([^']*)'/g, (quoted, text: string) =>
-          PLAIN_WORD.test(text.replace(/ <.*>$/, '')) ? quoted : "'…'",
-        );
-  return { exitCode: EXIT.usage, message: `${message.replace(/^error: /, '').replaceAll('\n', ' ')}; see --help` };
+function explainUsage({ exitCode, code, message }: CommanderError): Explanation {
+  if (exitCode === 0) return { exitCode: EXIT.done, message: undefined };
+  const plain = message.replace(/^error: /, '').replaceAll('\n', ' ');
+  return { exitCode: EXIT.usage, message: `${withoutArguments(code, plain)}; see --help` };
+}
+
+function withoutArguments(code: string, message: string): string {
+  switch (code) {
+    // These quote what the program itself declares.
+    case 'commander.missingArgument':
+    case 'commander.optionMissingArgument':
+      return message;
+    case 'commander.excessArguments':
+      return message.replace(/(but got \d+).*$/, '$1');
+    default:
+      return message.replace(/'([^']*)'/g, (quoted, text: string) => (PLAIN_WORD.test(text) ? quoted : "'…'"));
+  }
 }

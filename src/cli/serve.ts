@@ -1,4 +1,4 @@
-import { readServerConfig, type ServerConfig } from '../server/config.ts';
+import { exposedDoors, readServerConfig } from '../server/config.ts';
 import { createLogger, type Logger } from '../server/logger.ts';
 import type { RunningServer } from '../server/server.ts';
 import type { Flags } from '../server/settings.ts';
@@ -20,9 +20,11 @@ export async function serve(flags: Flags, output: Output): Promise<void> {
   setLogger({ error: (message) => logger.warn({ from: 'grpc-js' }, String(message)) });
   const server = await startServer({ ...config, logger });
   if (!stop.received()) {
-    await output.line(await readyLine(server));
+    const exposed = exposedDoors(config);
+    if (exposed.length > 0) logger.warn({ exposed }, 'API keys cross the network in plain text');
+    const line = await readyLine(server);
     logger.info({ grpc: server.grpc, http: server.http, socket: server.socket, dataDir: config.dataDir }, 'ready');
-    warnOfExposure(config, logger);
+    await output.line(line);
   }
   await stop.signal;
   await server.drain();
@@ -68,8 +70,4 @@ function dieLoudly(logger: Logger): void {
     logger.fatal({ err }, 'an error that nobody handled; the server ends');
     process.exit(EXIT.failed);
   });
-}
-
-function warnOfExposure({ insecure }: Pick<ServerConfig, 'insecure'>, logger: Logger): void {
-  if (insecure) logger.warn('--insecure: API keys cross the network in plain text');
 }

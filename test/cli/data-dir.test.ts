@@ -1,0 +1,166 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fromJson } from '@bufbuild/protobuf';
+import Database from 'better-sqlite3';
+import { describe, expect, test } from 'vitest';
+import {
+  CreateKeyResponseSchema,
+  GetStatsResponseSchema,
+  KeyState,
+  ListKeysResponseSchema,
+} from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { cli } from '../support/cli.ts';
+import { tempDir } from '../support/temp-dir.ts';
+
+const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
+
+describe('without a server, the commands open the data dir themselves', () => {
+  test('to add keys one by one, list them and count them', async () => {
+    const env = { KEYBALANCER_DATA_DIR: join(tempDir(), 'made', 'here') };
+    const said: string[] = [];
+    const run = async (args: string[], input = '') => {
+      const result = await cli(args, { env, input });
+      said.push(result.stdout, result.stderr);
+      return result;
+    };
+
+    const options = ['--weight', '2', '--project', 'p1', '--tier', '3', '--source', 'desk', '--json'];
+    const added = await run(['add-key', '-', ...options], `${key(1)}\n`);
+    expect(added.exitCode).toBe(0);
+    expect(added.stderr).toMatch(/made a master key in .*master\.key/);
+    const { key: first } = fromJson(CreateKeyResponseSchema, JSON.parse(added.stdout));
+    expect(first).toMatchObject({ pool: 'default', weight: 2, project: 'p1', tier: 3, source: 'desk' });
+
+    const seen = await run(['add-key', key(2)]);
+    expect(seen).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringMatching(/^added \S+ \(.*…02\) to pool default\n$/),
+    });
+    expect(seen.stderr).toContain('`add-key -` reads it from standard input');
+
+    const again = await run(['add-key', '-'], key(2));
+    expect(again).toMatchObject({ exitCode: 1, stdout: '', stderr: expect.stringContaining('already') });
+    const twoLines = await run(['add-key', '-'], `${key(3)}\n${key(4)}\n`);
+    expect(twoLines).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('2 lines on standard input') });
+
+    const listed = fromJson(ListKeysResponseSchema, JSON.parse((await run(['list', '--json'])).stdout));
+    expect(listed.totalSize).toBe(2n);
+    expect(listed.keys.map(({ source, health }) => [source, health?.state])).toEqual([
+      ['desk', KeyState.AVAILABLE],
+      ['manual', KeyState.AVAILABLE],
+    ]);
+
+    const stats = fromJson(GetStatsResponseSchema, JSON.parse((await run(['stats', '--json'])).stdout));
+    expect(stats).toMatchObject({ total: { totalKeys: 2n, availableKeys: 2n }, pools: [{ pool: 'default' }] });
+    expect((await run(['stats'])).stdout).toContain('default\t2\t2\t0\t0\t0\t1.5\n');
+
+    const rows = (await run(['list', '--by-source', '--available-only'])).stdout.trimEnd().split('\n');
+    expect(rows.map((row) => row.split('\t')[4])).toEqual(['SOURCE', 'desk', 'manual']);
+    expect(said.join('')).not.toMatch(/AQ\.test-key/);
+  });
+
+  test('to import files, telling what came of each line', async () => {
+    const dir = tempDir();
+    const file = join(dir, 'keys.txt');
+    const env = { KEYBALANCER_DATA_DIR: join(dir, 'data') };
+    writeFileSync(
+      file,
+      `\uFEFF# ours\r\n${key(1)}\r\n${key(2)}:0.5\r\n\r\n${key(1)}\r\nwith space ${key(3)}\r\n${key(4)}:0`,
+    );
+
+    const dry = await cli(['import', file, '--dry-run'], { env });
+    expect(dry).toMatchObject({
+      exitCode: 4,
+      stdout: 'checked for pool default, nothing changed: 2 new, 0 updated, 1 there already or repeated, 2 rejected\n',
+    });
+
+    const real = await cli(['import', file, '--json', '--source', 'vault'], { env });
+    expect(real.exitCode).toBe(4);
+    expect(JSON.parse(real.stdout)).toEqual({
+      pool: 'default',
+      source: 'vault',
+      dryRun: false,
+      complete: true,
+      new: 2,
+      updated: 0,
+      skipped: 1,
+      rejected: 2,
+      rejectedLines: [
+        { line: 6, reason: expect.stringContaining('allowed') },
+        { line: 7, reason: expect.stringContaining('allowed') },
+      ],
+    });
+
+    const update = await cli(['import', '-', '--on-conflict', 'update'], { env, input: `${key(2)}:3\n` });
+    expect(update).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('0 new, 1 updated') });
+    const bad = await cli(['import', '-'], { env, input: `not one key but ${key(9)}\n` });
+    expect(bad).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/^keybalancer: line 1: /) });
+    const { stdout } = await cli(['stats', '--json'], { env });
+    expect(JSON.parse(stdout).total).toMatchObject({ totalKeys: '2', keysBySource: { imported: '1', vault: '1' } });
+    expect([dry, real, update, bad].map((each) => each.stdout + each.stderr).join('')).not.toMatch(/AQ\.test-key/);
+  });
+
+  test('to import nothing from what is no list of keys, with exit code 1', async () => {
+    const dir = tempDir();
+    const env = { KEYBALANCER_DATA_DIR: join(dir, 'data') };
+    const binary = join(dir, 'binary');
+    writeFileSync(binary, Buffer.from([0x41, 0, 0x42]));
+    for (const [file, why] of [
+      [join(dir, 'missing'), 'does not exist'],
+      [dir, 'is a directory'],
+      [binary, 'NUL'],
+      ['/dev/null', 'no key in /dev/null'],
+    ] as const) {
+      const result = await cli(['import', file], { env });
+      expect(result).toMatchObject({ exitCode: 1, stdout: '', stderr: expect.stringContaining(why) });
+    }
+  });
+
+  test('and say with exit code 1 when no key may serve, or 3 when there is nothing to open', async () => {
+    const dataDir = join(tempDir(), 'data');
+    const env = { KEYBALANCER_DATA_DIR: dataDir };
+    for (const command of ['stats', 'list', 'health']) {
+      const nothing = await cli([command], { env });
+      expect(nothing).toMatchObject({
+        exitCode: 3,
+        stdout: '',
+        stderr: expect.stringContaining(`no data dir ${dataDir}`),
+      });
+    }
+    mkdirSync(dataDir);
+    const empty = await cli(['health'], { env });
+    expect(empty).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('pool default has no keys') });
+    expect(JSON.parse((await cli(['list', '--json'], { env })).stdout)).toEqual({
+      keys: [],
+      nextPageToken: '',
+      totalSize: '0',
+    });
+    expect(await cli(['stats', '--pool', 'nope'], { env })).toMatchObject({
+      exitCode: 1,
+      stderr: 'keybalancer: pool "nope" does not exist\n',
+    });
+  });
+
+  test('and refuse one that is a file, or of a newer version', async () => {
+    const dir = tempDir();
+    const file = join(dir, 'file');
+    writeFileSync(file, '');
+    const newer = join(dir, 'newer');
+    await cli(['add-key', '-', '--data-dir', newer], { input: key(1) });
+    const database = new Database(join(newer, 'keybalancer.db'));
+    database.pragma('user_version = 999');
+    database.close();
+    for (const [dataDir, why] of [
+      [file, 'a file is in the way'],
+      [newer, 'newer'],
+    ] as const) {
+      for (const command of ['serve', 'list']) {
+        const { exitCode, stdout, stderr } = await cli([command, '--data-dir', dataDir]);
+        expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
+        expect(stderr).toMatch(/^keybalancer: data dir .*\n$/);
+        expect(stderr).toContain(dataDir);
+        expect(stderr).toContain(why);
+      }
+    }
+  });
+});
