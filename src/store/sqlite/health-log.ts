@@ -45,8 +45,8 @@ export class HealthLog {
   ) {
     this.#storeId = storeId;
     this.#boot = boot;
-    const [lastBoot, epoch] = (restored.meta[CLEAN_STOP] ?? '').split(':').map(Number);
-    this.#epoch = lastBoot === boot - 1 ? epoch! : boot;
+    const stop = /^(\d+):(\d+)$/.exec(restored.meta[CLEAN_STOP] ?? '');
+    this.#epoch = stop !== null && Number(stop[1]) === boot - 1 ? Number(stop[2]) : boot;
     this.#revision = restored.revision;
     this.#preparedRevision = restored.revision;
     this.#publishedRevision = restored.revision;

@@ -1,7 +1,7 @@
 import { HealthEventKind, type KeyState } from '../../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { HealthChange, KeyView } from '../../../store/store.ts';
 
-const { KEY_ADDED, KEY_CHANGED, KEY_REMOVED } = HealthEventKind;
+const { KEY_ADDED, KEY_CHANGED, KEY_REMOVED, POOL_CHANGED } = HealthEventKind;
 
 /** A change that waits to be told, with those that it stands for. */
 export interface PendingChange {
@@ -19,14 +19,15 @@ export interface PendingChange {
 }
 
 /**
- * What a watcher has yet to be told: for each key, and each pool and model, one change, however many there were.
+ * What a watcher has yet to be told: one change for each key, and for what each pool and model offers, however
+ * many there were.
  *
  *   waiting   and then   becomes
  *   ADDED     CHANGED    ADDED with the newer key
  *   ADDED     REMOVED    nothing
  *   CHANGED   CHANGED    CHANGED with the newer key and the older previous state
  *   CHANGED   REMOVED    REMOVED with the older previous state
- *   of a pool any other  the newer
+ *   of a pool any        the newer (settings, and whether it has available keys, each by itself)
  *
  * A merged change keeps the place of its oldest, so that one which changes all the time gets its turn like any other.
  *
@@ -120,6 +121,8 @@ export class PendingChanges {
 }
 
 /** Key ids hold no line break, so no pool's name can be taken for one. */
-function nameOf({ keyId, pool, model }: HealthChange): string {
-  return keyId === '' ? `${pool}\n${model}` : keyId;
+function nameOf({ keyId, pool, model, kind }: HealthChange): string {
+  if (keyId !== '') return keyId;
+  // That its settings changed must not hide that it ran out of keys.
+  return `${pool}\n${model}\n${kind === POOL_CHANGED ? 'settings' : 'supply'}`;
 }
