@@ -272,6 +272,8 @@ export class Engine {
     ofBoot?.delete(lease.seq);
     if (ofBoot?.size === 0) this.leases.delete(lease.boot);
     this.changes.leases.add(lease);
+    // The stored lease, which goes now, said when the key was last acquired.
+    this.changes.health.add(lease.key);
   }
 
   /** Moves the counts of the lease's key, pool and model. */
