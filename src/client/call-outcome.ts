@@ -22,6 +22,7 @@ export interface CallOutcome {
  *   throws a broken line    none, or answered well  as below          its own
  *   returns or throws       answered an error       FAILURE           its own
  *   returns or throws       answered well           SUCCESS           its own
+ *   returns or throws       still open              FAILURE, given up its own
  *   returns or throws       none                    UNUSED            its own
  *
  * A broken line is no answer, or no whole one. "Not seen" are requests that pass by the SDK's fetch, such as those of a live
@@ -39,7 +40,11 @@ export async function callOutcome(
     if (error !== undefined && isWitnessed(error, watch)) return { outcome: Outcome.FAILURE, error, geminis: true };
   }
   const { last } = watch;
-  if (last === undefined) return { outcome: Outcome.UNUSED, error: undefined, geminis: false };
+  if (watch.requests === 0) return { outcome: Outcome.UNUSED, error: undefined, geminis: false };
+  if (last === undefined) {
+    const error = { message: 'left before the answer', transportFailure: TransportFailure.CANCELLED };
+    return { outcome: Outcome.FAILURE, error, geminis: false };
+  }
   if (!last.answered) {
     // Swallowed by the function.
     const error = describeThrown(last.error, { apiKey, cancelled: wasCancelled(last.error, watch) });

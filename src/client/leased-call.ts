@@ -20,8 +20,8 @@ export interface CallSettings {
   maxRetries: number;
   /** Least pause where waiting helps. */
   retryDelay: number;
-  /** All waiting for a free key, in one call. */
-  maxWait: number;
+  /** All waiting for a free key, in one call; undefined: as long as all pauses may take, maxRetries x retryDelay. */
+  maxWait: number | undefined;
   /** Ends the call: its requests, pauses and waiting. */
   signal: AbortSignal | undefined;
   genai: GenAIOptions;
@@ -71,7 +71,7 @@ class LeasedCall {
   constructor(balancer: Balancer, settings: CallSettings) {
     this.#balancer = balancer;
     this.#settings = settings;
-    this.#waitLeft = settings.maxWait;
+    this.#waitLeft = settings.maxWait ?? settings.maxRetries * settings.retryDelay;
   }
 
   async nextLease(): Promise<HeldLease> {

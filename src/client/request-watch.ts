@@ -10,6 +10,7 @@ export class RequestWatch {
   requests = 0;
   /** When the first request began, by performance.now(). */
   startedAt: number | undefined;
+  /** The one that ended last; undefined: none has. */
   last: LastRequest | undefined;
   /** Seconds that the newest request said it waits at most (X-Server-Timeout), rounded up by the SDK. */
   #timeoutS: number | undefined;
@@ -22,9 +23,7 @@ export class RequestWatch {
       this.#lastStartedAt = performance.now();
       this.startedAt ??= this.#lastStartedAt;
       this.#timeoutS = timeoutOf(input, init);
-      this.last = undefined;
-      const signals = [signal, init?.signal].filter((each) => each != null);
-      const joined = signal === undefined ? init : { ...init, signal: AbortSignal.any(signals) };
+      const joined = signal === undefined ? init : { ...init, signal: eitherOf(signal, input, init) };
       try {
         const response = await inner(input, joined);
         const errorBody = response.ok ? undefined : bodyOf(response);
@@ -44,6 +43,11 @@ export class RequestWatch {
   timedOut(now = performance.now()): boolean {
     return this.#timeoutS !== undefined && now - this.#lastStartedAt >= (this.#timeoutS - 1) * 1000;
   }
+}
+
+function eitherOf(signal: AbortSignal, input: Parameters<Fetch>[0], init: RequestInit | undefined): AbortSignal {
+  const own = init?.signal ?? (input instanceof Request ? input.signal : undefined);
+  return own === undefined ? signal : AbortSignal.any([signal, own]);
 }
 
 /** A copy of an error's body: small, and the SDK reads the response itself. */

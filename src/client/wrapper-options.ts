@@ -41,7 +41,7 @@ export function wrapperSettings(options: GeminiWrapperOptions): CallSettings {
   checkGenAI(options.genai);
   const { pool = '', genai = {}, ...call } = options;
   return retrySettings(
-    { pool, model: '', maxRetries: 3, retryDelay: 1_000, maxWait: 3_000, signal: undefined, genai },
+    { pool, model: '', maxRetries: 3, retryDelay: 1_000, maxWait: undefined, signal: undefined, genai },
     call,
   );
 }
@@ -51,12 +51,11 @@ export function retrySettings(base: CallSettings, options: RetryOptions): CallSe
   const maxRetries = number('maxRetries', options.maxRetries, base.maxRetries, MOST_RETRIES);
   if (!Number.isInteger(maxRetries)) throw invalidOption('maxRetries', String(maxRetries), 'a whole number');
   const retryDelay = number('retryDelay', options.retryDelay, base.retryDelay, LONGEST_MS);
-  const same = maxRetries === base.maxRetries && retryDelay === base.retryDelay;
   return {
     ...base,
     maxRetries,
     retryDelay,
-    maxWait: number('maxWait', options.maxWait, same ? base.maxWait : maxRetries * retryDelay, LONGEST_MS),
+    maxWait: options.maxWait === undefined ? base.maxWait : number('maxWait', options.maxWait, 0, LONGEST_MS),
     model: text('model', options.model) ?? base.model,
     signal: options.signal,
   };

@@ -3,7 +3,7 @@ import type { GetStatsResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer } from './balancer.ts';
 import { placeOf } from './config.ts';
 import { connect } from './connect.ts';
-import { closedError, KeyBalancerError } from './errors.ts';
+import { closedError, invalidOption, KeyBalancerError } from './errors.ts';
 import { type ImportOptions, type ImportSummary, importKeyFile } from './key-file.ts';
 import { type CallSettings, leasedCall } from './leased-call.ts';
 import {
@@ -111,7 +111,8 @@ class Wrapper implements GeminiWrapper {
     return this.close();
   }
 
-  #call<A extends unknown[], T>(settings: CallSettings, fn: GeminiFunction<A, T>, args: A): Promise<T> {
+  async #call<A extends unknown[], T>(settings: CallSettings, fn: GeminiFunction<A, T>, args: A): Promise<T> {
+    if (typeof fn !== 'function') throw invalidOption('fn', `a ${typeof fn}`, 'a function that calls Gemini');
     return this.#run((balancer) => leasedCall(balancer, settings, (ai) => fn(ai, ...args)));
   }
 

@@ -3,6 +3,7 @@ import type { GoogleGenAI } from '@google/genai';
 import { describe, expect, test } from 'vitest';
 import type { Attempt } from '../../src/client/attempts.ts';
 import { KeyBalancerError } from '../../src/client/errors.ts';
+import { createGeminiWrapper } from '../../src/client/index.ts';
 import { KeyState } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { expectedAnswer } from '../fake-gemini/index.ts';
 import { apiKeys } from '../support/orders.ts';
@@ -296,6 +297,37 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
       }),
     );
     expect(inspect([error, own, wrapper], { depth: 20, showHidden: true })).not.toContain(ONE);
+  });
+
+  test('takes no lease for what is no function', async () => {
+    const { wrapper } = await bench(await place(), { [ONE]: {} });
+    expect(await thrownBy(wrapper.executeWithRetry('ask' as never))).toMatchObject({ code: 'INVALID_ARGUMENT' });
+    expect(await endings(wrapper)).toEqual({});
+  });
+
+  test('counts a call as given up when the function leaves before the answer', async () => {
+    const { fake, wrapper } = await bench(await place(), { [ONE]: { behaviour: { delayMs: Infinity } } });
+    const controller = new AbortController();
+    let left: Promise<unknown> | undefined;
+    await wrapper.executeWithRetry(async (ai) => {
+      const config = { abortSignal: controller.signal };
+      left = ai.models.generateContent({ model: MODEL, contents: 'hello', config }).catch((error: Error) => error.name);
+      await expect.poll(() => fake.counts.inFlight).toBe(1);
+    });
+    expect((await wrapper.getStats()).pools[0]?.failuresByClass).toEqual({ CANCELLED: 1n });
+    controller.abort();
+    expect(await left).toBe('AbortError');
+  });
+
+  test('waits on closing for the calls that run, and reports them', async () => {
+    const where = await place();
+    const { fake, wrapper } = await bench(where, { [ONE]: { behaviour: { delayMs: 300 } } });
+    const call = wrapper.executeWithRetry(ask);
+    await expect.poll(() => fake.counts.inFlight).toBe(1);
+    await wrapper.close();
+    expect(await call).toBe(expectedAnswer('hello'));
+    await using later = createGeminiWrapper(where);
+    expect(await endings(later)).toEqual({ acquired: 1, succeeded: 1 });
   });
 
   test('refuses calls once it is closed', async () => {
