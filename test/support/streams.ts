@@ -65,6 +65,8 @@ export class Watching {
   resumeToken: string;
   /** Messages that make no sense for what came before. */
   readonly oddities: string[] = [];
+  /** Whether anything was read yet. */
+  asked = false;
   readonly #stream: AsyncGenerator<WatchHealthResponse>;
 
   constructor(
@@ -81,6 +83,7 @@ export class Watching {
 
   /** One message; undefined: the stream has ended. */
   async next(): Promise<WatchHealthResponse | undefined> {
+    this.asked = true;
     const next = await this.#stream.next();
     if (next.done === true) return undefined;
     this.#take(next.value);
@@ -126,7 +129,7 @@ export class Watching {
     } else if (event.case === 'change' && event.value.key !== undefined) {
       const { kind, key } = event.value;
       const known = this.picture.has(key.keyId);
-      if (known !== (kind !== HealthEventKind.KEY_ADDED)) this.oddities.push(`${HealthEventKind[kind]} ${key.keyId}`);
+      if (known !== (kind !== HealthEventKind.KEY_ADDED)) this.oddities.push(`kind ${kind} of ${key.keyId}`);
       if (kind === HealthEventKind.KEY_REMOVED) this.picture.delete(key.keyId);
       else this.picture.set(key.keyId, pictureOf(key));
     }
