@@ -251,6 +251,17 @@ describe('affinity', () => {
     expect(rig.use({ affinityKey: 'session' })).toBe(second);
   });
 
+  test('does not move the turns of others: a new key starts where they are', () => {
+    const rig = new Rig();
+    rig.addKeys(5);
+    const mine = rig.use({ affinityKey: 'session' });
+    for (let i = 0; i < 1_000; i++) rig.use({ affinityKey: 'session' });
+    const fresh = rig.addKey();
+    const counts = uses(rig, 50);
+    expect(counts.get(mine)).toBeUndefined();
+    expect(counts.get(fresh)).toBe(10);
+  });
+
   test('forgets a deleted key, even when another takes its place in the pool', () => {
     const rig = new Rig();
     const key = rig.addKey();
@@ -298,6 +309,8 @@ describe('what an acquire excludes or requires', () => {
     // Those who did not serve meanwhile come first.
     expect(new Set(uses(rig, 10).keys())).toEqual(new Set(others));
     expect(rig.grant({ requireProject: 'none' })).toBeUndefined();
+    const fresh = rig.addKey({ project: 'q' });
+    expect(uses(rig, 22)).toEqual(new Map([...others, fresh].map((key) => [key, 2])));
   });
 
   test('a required key is given whatever its turn, unless it is excluded, rests or is of another pool', () => {
@@ -438,12 +451,16 @@ describe('what could not be stored', () => {
   test('a report that is undone after its key was deleted counts as released, and brings no key back', () => {
     const rig = new Rig();
     const key = rig.addKey();
-    const { undo } = rig.fail(rig.acquire()!, ErrorClass.KEY_INVALID);
+    rig.fail(rig.acquire()!, ErrorClass.KEY_INVALID);
+    rig.pass(60_000);
+    const [failure, success] = [rig.acquire()!, rig.acquire()!];
+    const undos = [rig.report(success).undo, rig.fail(failure, ErrorClass.KEY_INVALID).undo];
     rig.removeKey(key);
-    undo(rig.now);
-    expect(rig.pool.usage).toMatchObject({ released: 1, failed: 0, calls: 0 });
+    for (const undo of undos.reverse()) undo(rig.now);
+    expect(rig.pool.usage).toMatchObject({ released: 2, failed: 1, succeeded: 0, calls: 1 });
     expect(rig.acquire()).toBeUndefined();
     expect(rig.pool.general.size).toBe(0);
+    expect(rig.pool.states[KeyState.AVAILABLE]).toBe(0);
   });
 });
 

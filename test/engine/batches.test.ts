@@ -5,7 +5,7 @@ import type { Key } from '../../src/engine/key.ts';
 import type { Lease } from '../../src/engine/lease.ts';
 import { acquired } from '../../src/engine/usage.ts';
 import { ErrorClass, KeyReuse } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { Rig, tally } from './rig.ts';
+import { ids, Rig, tally } from './rig.ts';
 
 function ask(rig: Rig, sizes: number[], reuse: KeyReuse = KeyReuse.ALLOWED, partial = false): Lease[][] | undefined {
   return rig.grant({ batches: { sizes, reuse, partial } })?.batches;
@@ -70,8 +70,9 @@ describe('batches', () => {
     ] as const) {
       const rig = new Rig({ maxConcurrentLeases: 2 });
       rig.addKeys(4, { weight: 0.5 });
-      rig.addKey();
-      rig.use();
+      const last = rig.addKey();
+      // A key that is behind the others, since calls exclude it.
+      for (let i = 0; i < 20; i++) rig.use({ excludeKeyIds: ids(last) });
       const held = [rig.acquire()!, rig.acquire()!];
       const before = structuredClone(picture(rig));
       rig.now += 5;
@@ -98,13 +99,19 @@ describe('batches', () => {
     expect(ask(rig, [3, 2], KeyReuse.UNIQUE, true)!.map((batch) => batch.length)).toEqual([3, 1]);
   });
 
-  test('a batch that needs the key with most room is not spoilt by the order of turns', () => {
+  test('a batch that needs the keys with most room is not spoilt by the order of turns, and takes just its turns', () => {
     const rig = new Rig();
-    const a = rig.addKey({ maxConcurrentLeases: 2 });
-    rig.addKeys(2, { maxConcurrentLeases: 1 });
+    const [a, b] = rig.addKeys(2, { maxConcurrentLeases: 2 });
+    const single = rig.addKeys(3, { maxConcurrentLeases: 1 });
     rig.use();
-    const batches = ask(rig, [2, 2], KeyReuse.UNIQUE_IN_BATCH)!;
-    expect(batches.every((batch) => keysOf(batch).includes(a))).toBe(true);
+    rig.use();
+    const { lastAcquire } = single[2]!;
+    const passes = (): number[] => (rig.pool.keys as Key[]).map(({ slot }) => rig.pool.general.pass(slot));
+    const before = passes();
+    const batches = ask(rig, [3, 3], KeyReuse.UNIQUE_IN_BATCH)!;
+    for (const batch of batches) expect(keysOf(batch)).toEqual(expect.arrayContaining([a, b]));
+    expect(passes()).toEqual([before[0]! + 2, before[1]! + 2, before[2]! + 1, before[3]! + 1, before[4]!]);
+    expect(single[2]!.lastAcquire).toBe(lastAcquire);
   });
 
   test('that can never be given are refused at once, those that can later are not', () => {

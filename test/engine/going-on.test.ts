@@ -97,6 +97,6 @@ test('after a restart every key, affinity and refusal is what it would have been
       for (const each of after) expect(await restarted.run(each)).toEqual(await other.run(each));
       await Promise.all([restarted.store.close(), other.store.close()]);
     }),
-    { numRuns: 15 },
+    { numRuns: 6 },
   );
 });

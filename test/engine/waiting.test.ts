@@ -143,6 +143,31 @@ describe('a waiting acquire is served when', () => {
     }
   });
 
+  test('a lease of a key that it cannot use ends, if that is what a batch lacks under the pool’s cap', () => {
+    const rig = new Rig({ maxTotalLeases: 3 });
+    rig.addKey({ models: ['pro'] });
+    rig.addKey({ models: ['flash'] });
+    const [one, two] = [rig.acquire({ model: 'flash' })!, rig.acquire({ model: 'flash' })!];
+    const batch = rig.wait({ model: 'pro', ...batches(3) });
+    rig.report(one);
+    expect(batch.granted).toBeUndefined();
+    rig.report(two);
+    expect(batch.granted).toBeDefined();
+  });
+
+  test('a key came free while the pool’s cap was reached, and then a lease of another key ends', () => {
+    const rig = new Rig({ maxConcurrentLeases: 1, maxTotalLeases: 2 });
+    const [wanted] = rig.addKeys(2);
+    rig.acquire({ requireKeyId: keyId(wanted!.ordinal) });
+    const waited = rig.wait({ requireKeyId: keyId(wanted!.ordinal) });
+    rig.addKey();
+    const other = rig.acquire()!;
+    rig.change(wanted!, { maxConcurrentLeases: 2 });
+    expect(waited.granted).toBeUndefined();
+    rig.report(other);
+    expect(keyOf(waited)).toBe(wanted);
+  });
+
   test('a key is reset', () => {
     const rig = new Rig();
     const key = rig.addKey();
@@ -165,7 +190,11 @@ describe('a waiting acquire is served when', () => {
   });
 
   test('a batch that held it up gives up or runs out of time', () => {
-    for (const end of [(rig: Rig, batch: Waited) => giveUp(rig.engine, batch.waiter), (rig: Rig) => rig.pass(1_000)]) {
+    const givesUp = (rig: Rig, batch: Waited): void => {
+      giveUp(rig.engine, batch.waiter);
+      rig.pass(0);
+    };
+    for (const end of [givesUp, (rig: Rig) => rig.pass(1_000)]) {
       const rig = new Rig({ maxConcurrentLeases: 1 });
       rig.addKeys(3);
       rig.acquire();
