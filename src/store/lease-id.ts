@@ -38,16 +38,16 @@ export class LeaseIds {
   }
 
   sign(claims: LeaseClaims): string {
-    const buffer = Buffer.allocUnsafe(LONGEST);
-    buffer[0] = VERSION;
-    buffer.writeUInt32BE(claims.boot, 1);
-    buffer.writeUIntBE(claims.seq, 5, 6);
-    buffer.writeUIntBE(claims.ordinal, 11, 6);
-    buffer.writeUIntBE(Math.max(0, Math.floor(claims.expireTime)), 17, 6);
-    let end = writeText(buffer, HEAD, claims.caller);
-    end = writeText(buffer, end, claims.model);
-    this.#tag(buffer.subarray(0, end)).copy(buffer, end, 0, TAG);
-    return buffer.toString('base64url', 0, end + TAG);
+    // Written behind the inner block at once: what is signed is what is hashed.
+    const buffer = this.#inner;
+    buffer[BLOCK] = VERSION;
+    buffer.writeUInt32BE(claims.boot, BLOCK + 1);
+    buffer.writeUIntBE(claims.seq, BLOCK + 5, 6);
+    buffer.writeUIntBE(claims.ordinal, BLOCK + 11, 6);
+    buffer.writeUIntBE(Math.max(0, Math.floor(claims.expireTime)), BLOCK + 17, 6);
+    const end = writeText(buffer, writeText(buffer, BLOCK + HEAD, claims.caller), claims.model);
+    buffer.write(this.#tag(end), end, TAG, 'hex');
+    return buffer.toString('base64url', BLOCK, end + TAG);
   }
 
   /** undefined: no lease id of this store. */
@@ -58,7 +58,9 @@ export class LeaseIds {
     if (buffer.length < HEAD + 2 + TAG || buffer[0] !== VERSION || buffer.toString('base64url') !== leaseId)
       return undefined;
     const body = buffer.subarray(0, buffer.length - TAG);
-    if (!timingSafeEqual(this.#tag(body).subarray(0, TAG), buffer.subarray(body.length))) return undefined;
+    this.#inner.set(body, BLOCK);
+    const tag = Buffer.from(this.#tag(BLOCK + body.length), 'hex').subarray(0, TAG);
+    if (!timingSafeEqual(tag, buffer.subarray(body.length))) return undefined;
     const callerEnd = HEAD + 1 + body[HEAD]!;
     return {
       boot: body.readUInt32BE(1),
@@ -70,11 +72,13 @@ export class LeaseIds {
     };
   }
 
-  /** HMAC-SHA256 (RFC 2104), its two hashes made one by one: createHmac() takes three times as long, and each lease waits for it. */
-  #tag(body: Uint8Array): Buffer {
-    this.#inner.set(body, BLOCK);
-    this.#outer.write(hash('sha256', this.#inner.subarray(0, BLOCK + body.length), 'hex'), BLOCK, 'hex');
-    return Buffer.from(hash('sha256', this.#outer, 'hex'), 'hex');
+  /**
+   * HMAC-SHA256 (RFC 2104) of what stands in the inner buffer up to `end`, in hexadecimal. Its two hashes are made one by one:
+   * createHmac() takes three times as long, and each lease waits for it.
+   */
+  #tag(end: number): string {
+    this.#outer.write(hash('sha256', this.#inner.subarray(0, end), 'hex'), BLOCK, 'hex');
+    return hash('sha256', this.#outer, 'hex');
   }
 }
 
