@@ -8,8 +8,9 @@ export interface Attempt {
 
 /** Hangs the attempts on what is about to be thrown, if it is an object that takes them. */
 export function attachAttempts(thrown: unknown, attempts: readonly Attempt[]): void {
-  if (typeof thrown !== 'object' || thrown === null || !Object.isExtensible(thrown)) return;
-  Object.defineProperty(thrown, 'attempts', {
+  if (typeof thrown !== 'object' || thrown === null) return;
+  // False where the object is frozen.
+  Reflect.defineProperty(thrown, 'attempts', {
     value: [...attempts],
     enumerable: true,
     configurable: true,

@@ -9,12 +9,18 @@ const DEEPEST = 4;
  */
 export function maskKeys(thrown: unknown, apiKeys: readonly string[]): unknown {
   if (typeof thrown === 'string') return holdsAny(thrown, apiKeys) ? masked(thrown, apiKeys) : thrown;
-  maskInside(thrown, apiKeys, DEEPEST, new Set());
+  try {
+    maskInside(thrown, apiKeys, DEEPEST, new Set());
+  } catch {
+    // A proxy that lets nobody look. What the caller threw is the caller's in any case.
+  }
   return thrown;
 }
 
 function maskInside(value: unknown, apiKeys: readonly string[], depth: number, seen: Set<unknown>): void {
   if (typeof value !== 'object' || value === null || depth === 0 || seen.has(value)) return;
+  // Bytes are not shown as text, and there may be millions.
+  if (ArrayBuffer.isView(value)) return;
   seen.add(value);
   for (const name of Reflect.ownKeys(value)) {
     const property = Object.getOwnPropertyDescriptor(value, name);

@@ -13,6 +13,10 @@ const [ONE, TWO, THREE] = apiKeys(3) as [string, string, string];
 /** A pause that a test would not outlive. */
 const FOR_EVER = 3_600_000;
 
+function refuse(): never {
+  throw new Error('no');
+}
+
 /** Asks what a backend asks. */
 async function ask(ai: GoogleGenAI, prompt = 'hello'): Promise<string | undefined> {
   return (await ai.models.generateContent({ model: MODEL, contents: prompt })).text;
@@ -186,17 +190,8 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
     ['null', null],
     ['a string', 'no'],
     ['a frozen object', Object.freeze({ no: 1 })],
-    [
-      'an object whose properties throw',
-      new Proxy(
-        {},
-        {
-          get: () => {
-            throw new Error('no');
-          },
-        },
-      ),
-    ],
+    ['an object whose properties throw', new Proxy({}, { get: refuse })],
+    ['an object that shows nothing', new Proxy({}, { get: refuse, ownKeys: refuse, defineProperty: refuse })],
   ])('reports the lease when the function throws %s', async (_, thrown) => {
     const { wrapper } = await bench(await place(), { [ONE]: {} });
     let caught: unknown = 'nothing was thrown';
