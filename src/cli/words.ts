@@ -42,11 +42,11 @@ export function causeInWords(cause: ErrorClass): string {
   return CAUSES[cause] ?? `cause ${cause}`;
 }
 
-/** Such as "until 14:02:11 (12 s left): too many requests a minute, gemini-2.5-flash, whole project". */
+/** Such as "gemini-2.5-flash until 14:02:11 (12 s left): too many requests a minute, whole project". */
 export function cooldownInWords({ model, cause, untilTime, projectWide }: Cooldown, now: number): string {
-  const scope = [...(model === '' ? [] : [model]), ...(projectWide ? ['whole project'] : [])];
   const until = untilTime === undefined ? undefined : timestampMs(untilTime);
-  return `until ${momentInWords(until, now)}: ${[causeInWords(cause), ...scope].join(', ')}`;
+  const why = `${causeInWords(cause)}${projectWide ? ', whole project' : ''}`;
+  return `${model === '' ? '' : `${model} `}until ${momentInWords(until, now)}: ${why}`;
 }
 
 /** Such as "14:02:11 (12 s left)"; undefined: not by itself. */

@@ -181,6 +181,16 @@ describe('beside a server', () => {
     expect(none.stderr).toBe('keybalancer: pool default has no available key (2 keys resting or disabled)\n');
   });
 
+  test('a command loads neither the engine nor the store', async () => {
+    const served = await startServe(tempDir());
+    const hook = `import { registerHooks } from 'node:module';
+      registerHooks({ load: (url, context, next) => (process.stderr.write(url + '\\n'), next(url, context)) });`;
+    const NODE_OPTIONS = `--import data:text/javascript;base64,${Buffer.from(hook).toString('base64')}`;
+    const { stderr } = await cli(['stats', '--address', served.grpc], { env: { NODE_OPTIONS } });
+    expect(stderr).toContain('/src/client/remote.ts\n');
+    expect(stderr).not.toMatch(/sqlite|\/src\/server\/service\/|\/src\/engine\/engine/);
+  });
+
   test('that does not answer, the exit code is 3', async () => {
     expect(await cli(['stats', '--address', '127.0.0.1:1'])).toMatchObject({
       exitCode: 3,

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import {
   ErrorClass,
   ErrorClassSchema,
+  KeyState,
   KeyStateSchema,
   type PoolStats,
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
@@ -124,7 +125,7 @@ async function print({ where, version, pools, resting }: HealthReport, output: O
   await new Table<RestingGroup>(output, [
     { title: 'POOL', value: ({ pool }) => pool },
     { title: 'KEYS', value: ({ keys }) => String(keys), right: true },
-    { title: 'STATE', value: ({ state }) => stateInWords(state) },
+    { title: 'STATE', value: restInWords },
     { title: 'CAUSE', value: ({ cause }) => (cause === ErrorClass.UNSPECIFIED ? '-' : causeInWords(cause)) },
     {
       title: 'FOR',
@@ -133,6 +134,12 @@ async function print({ where, version, pools, resting }: HealthReport, output: O
     { title: 'FIRST BACK', value: ({ firstBack }) => momentInWords(firstBack, now) },
     { title: 'LAST BACK', value: ({ lastBack }) => momentInWords(lastBack, now) },
   ]).rows(resting);
+}
+
+/** A key that cools for one model serves the others. */
+function restInWords({ state, model }: RestingGroup): string {
+  if (state !== KeyState.AVAILABLE) return stateInWords(state);
+  return model === '' ? stateInWords(state) : 'available for other models';
 }
 
 function verdict({ healthy, stats }: HealthReport['pools'][number]): string {

@@ -125,12 +125,13 @@ function weightInWords(weight: number, effective = weight): string {
   return short(weight) === short(effective) ? short(weight) : `${short(weight)} (now ${short(effective)})`;
 }
 
+/** Such as "cooling until ...", "available; not gemini-2.5-flash until ...". */
 function keyStateInWords({ health }: Key, now: number): string {
-  const words = stateInWords(health?.state ?? KeyState.UNSPECIFIED);
-  const cooldowns = health?.cooldowns ?? [];
-  return [words, ...cooldowns.map((cooldown) => cooldownInWords(cooldown, now))]
-    .join('; ')
-    .replace('cooling; ', 'cooling ');
+  const state = health?.state ?? KeyState.UNSPECIFIED;
+  const cooldowns = (health?.cooldowns ?? []).map((cooldown) => cooldownInWords(cooldown, now));
+  if (cooldowns.length === 0) return stateInWords(state);
+  const joint = state === KeyState.AVAILABLE ? '; not ' : state === KeyState.COOLING ? ' ' : '; ';
+  return stateInWords(state) + joint + cooldowns.join('; ');
 }
 
 function styleOfState({ health }: Key): 'green' | 'yellow' | 'red' {
