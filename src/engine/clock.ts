@@ -9,10 +9,20 @@ export interface Clock {
   wallOffset(): number;
 }
 
+/** A wall clock that moved by less is taken for one that did not: it is read in whole milliseconds, now() in parts of them. */
+const UNMOVED_MS = 5;
+
 export function systemClock(): Clock {
   const origin = performance.timeOrigin;
+  const now = (): number => origin + performance.now();
+  let offset = Date.now() - now();
   return {
-    now: () => origin + performance.now(),
-    wallOffset: () => Date.now() - (origin + performance.now()),
+    now,
+    wallOffset: () => {
+      const measured = Date.now() - now();
+      // Else one and the same time would be shown and stored now one way, now a millisecond off.
+      if (Math.abs(measured - offset) >= UNMOVED_MS) offset = measured;
+      return offset;
+    },
   };
 }

@@ -122,7 +122,8 @@ export class Committer {
     await this.#running;
     this.#running = undefined;
     if (this.#confirmations.length > 0 || this.#exclusives.length > 0) this.#soon();
-    else if (!this.#options.engine.changes.empty) this.touch();
+    // While it fails it is tried again, though there be nothing to write: only a commit that succeeds lets acquires go on.
+    else if (this.failing || !this.#options.engine.changes.empty) this.touch();
   }
 
   async #commit(): Promise<void> {
@@ -138,7 +139,7 @@ export class Committer {
     }
     const changes = engine.changes;
     const confirmations = this.#confirmations;
-    if (changes.empty && confirmations.length === 0 && planned === undefined) return;
+    if (changes.empty && confirmations.length === 0 && planned === undefined && !this.failing) return;
     engine.changes = new Changes();
     this.#confirmations = [];
     const started = this.#options.now();

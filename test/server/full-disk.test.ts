@@ -1,0 +1,107 @@
+import { describe, expect, test } from 'vitest';
+import type { Balancer } from '../../src/client/balancer.ts';
+import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { importKeys } from '../support/server-clients.ts';
+import { ServerProcess } from '../support/server-process.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { allKeys } from './ledger.ts';
+
+const REFUSED = { code: 'UNAVAILABLE', reason: 'STORE_UNAVAILABLE' };
+/** No file can grow by this: the log already is larger. */
+const FULL = 1;
+
+async function usage(balancer: Balancer): Promise<unknown> {
+  const { total } = await balancer.keyBalancer.getStats({});
+  const { usage, activeLeases, failuresByClass } = total!;
+  const keys = await allKeys(balancer);
+  return { usage, activeLeases, failuresByClass, keys: keys.map(({ usage, health }) => ({ usage, health })) };
+}
+
+/** A server that has a few keys, reports and open leases. */
+async function usedServer(dataDir: string) {
+  const server = await ServerProcess.start({ dataDir });
+  const balancer = server.connect();
+  await importKeys(balancer, 5);
+  const leases: string[] = [];
+  for (let index = 0; index < 20; index++) {
+    leases.push((await balancer.keyBalancer.acquireKey({ leaseTtl: { seconds: 600n } })).lease!.leaseId);
+  }
+  for (const leaseId of leases.splice(0, 5)) {
+    await balancer.keyBalancer.reportResult({ leaseId, outcome: Outcome.SUCCESS });
+  }
+  return { server, balancer, leases };
+}
+
+describe('a server whose disk is full', () => {
+  test('refuses reports without a trace and acquires, lives, and goes on by itself once there is room', async () => {
+    const dataDir = tempDir();
+    const { server, balancer, leases } = await usedServer(dataDir);
+    const { keyBalancer, keyAdmin } = balancer;
+    const before = await usage(balancer);
+    server.limitFileSize(FULL);
+    const failure = { outcome: Outcome.FAILURE, error: { httpStatus: 403, status: 'PERMISSION_DENIED' } };
+    for (const leaseId of leases.slice(0, 3)) {
+      await expect(keyBalancer.reportResult({ leaseId, ...failure })).rejects.toMatchObject(REFUSED);
+    }
+    const reports = leases.map((leaseId) => ({ leaseId, outcome: Outcome.SUCCESS }));
+    const { results } = await keyBalancer.batchReportResults({ reports });
+    expect(new Set(results.map(({ result }) => result.case))).toEqual(new Set(['error']));
+    await expect(keyBalancer.acquireKey({})).rejects.toMatchObject(REFUSED);
+    await expect(keyBalancer.renewLease({ leaseId: leases[0]! })).rejects.toMatchObject(REFUSED);
+    await expect(importKeys(balancer, 3, 'AQ.other')).rejects.toMatchObject(REFUSED);
+    await expect(keyAdmin.createPool({ pool: { pool: 'other' } })).rejects.toMatchObject(REFUSED);
+    expect(await usage(balancer)).toEqual(before);
+
+    server.limitFileSize('unlimited');
+    await expect
+      .poll(() => keyBalancer.acquireKey({ leaseTtl: { seconds: 600n } }).then(() => 'served', String), {
+        timeout: 5_000,
+      })
+      .toBe('served');
+    for (const leaseId of leases) {
+      const answer = await keyBalancer.reportResult({ leaseId, outcome: Outcome.SUCCESS });
+      expect(answer).toMatchObject({ duplicate: false, late: false });
+    }
+    await importKeys(balancer, 3, 'AQ.other');
+    expect(await server.stop()).toEqual({ code: 0, signal: null });
+    expect(server.stderr.match(/takes no writes/g)).toHaveLength(1);
+    const after = (await ServerProcess.start({ dataDir })).connect();
+    const { total } = await after.keyBalancer.getStats({});
+    expect(total).toMatchObject({
+      totalKeys: 8n,
+      activeLeases: 1n,
+      usage: { acquired: 21n, succeeded: 20n, failed: 0n },
+    });
+  });
+
+  test.each([
+    ['an import', (balancer: Balancer) => importKeys(balancer, 3, 'AQ.other')],
+    ['a change of a pool', ({ keyAdmin }: Balancer) => keyAdmin.createPool({ pool: { pool: 'other' } })],
+  ])('goes on by itself also where nothing but %s failed', async (_, change) => {
+    const { server, balancer } = await usedServer(tempDir());
+    await balancer.keyBalancer.renewLease({ leaseId: 'none' }).catch(() => {});
+    server.limitFileSize(FULL);
+    await expect(change(balancer)).rejects.toMatchObject(REFUSED);
+    await expect(balancer.keyBalancer.acquireKey({})).rejects.toMatchObject(REFUSED);
+    server.limitFileSize('unlimited');
+    await expect
+      .poll(() => balancer.keyBalancer.acquireKey({}).then(() => 'served', String), { timeout: 5_000 })
+      .toBe('served');
+    await change(balancer);
+  });
+
+  test('that is stopped then ends within 10 s, and what was acknowledged is there', async () => {
+    const dataDir = tempDir();
+    const { server, balancer, leases } = await usedServer(dataDir);
+    server.limitFileSize(FULL);
+    const report = { leaseId: leases[0]!, outcome: Outcome.SUCCESS };
+    await expect(balancer.keyBalancer.reportResult(report)).rejects.toMatchObject(REFUSED);
+    const stopping = performance.now();
+    const { signal } = await server.stop();
+    expect(signal).toBeNull();
+    expect(performance.now() - stopping).toBeLessThan(10_000);
+    const after = (await ServerProcess.start({ dataDir })).connect();
+    expect((await after.keyBalancer.getStats({})).total!.usage).toMatchObject({ acquired: 20n, succeeded: 5n });
+    expect(await after.keyBalancer.reportResult(report)).toMatchObject({ duplicate: false });
+  });
+});
