@@ -34,9 +34,9 @@ describe('an older Node', () => {
   const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
   test.each([
-    ['22.11.0', 1],
+    ['22.14.0', 1],
     ['20.19.2', 1],
-    ['22.12.0', 0],
+    ['22.15.0', 0],
     ['30.0.0', 0],
   ])('%s ends with exit code %i, and with a line that says which is needed if that is 1', (version, exitCode) => {
     const pretend = `data:text/javascript,Object.defineProperty(process.versions, 'node', { value: '${version}' })`;
@@ -45,7 +45,7 @@ describe('an older Node', () => {
     });
     expect(status).toBe(exitCode);
     expect(stderr).toBe(
-      exitCode === 0 ? '' : `keybalancer: this is Node ${version}, and Node 22.12 or newer is needed\n`,
+      exitCode === 0 ? '' : `keybalancer: this is Node ${version}, and Node 22.15 or newer is needed\n`,
     );
   });
 });
