@@ -144,7 +144,10 @@ export class Committer {
     this.#confirmations = [];
     const started = this.#options.now();
     try {
-      await journal.commit(joined(this.#options.rowsOf(changes), planned?.rows));
+      const rows = joined(this.#options.rowsOf(changes), planned?.rows);
+      // What was undone may be written as it is stored, and such a write succeeds without touching the disk.
+      if (this.failing) rows.meta = { ...rows.meta, last_retry: String(started) };
+      await journal.commit(rows);
     } catch (error) {
       this.#failed(changes, confirmations, planned === undefined ? undefined : exclusive, error as Error);
       return;

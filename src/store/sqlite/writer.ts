@@ -92,7 +92,11 @@ export class Writer {
   }
 
   close(): void {
-    this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    try {
+      this.#db.pragma('wal_checkpoint(TRUNCATE)');
+    } catch {
+      // On a full disk the log stays, and the next owner reads it.
+    }
     this.#db.close();
   }
 
