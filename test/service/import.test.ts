@@ -3,7 +3,6 @@ import { expect, test } from 'vitest';
 import { Code } from '../../src/gen/google/rpc/code_pb.ts';
 import {
   CreatePoolRequestSchema,
-  DeleteKeyRequestSchema,
   ErrorReason,
   GetKeyRequestSchema,
   ImportConflict,
@@ -14,7 +13,7 @@ import {
   ListKeysRequestSchema,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { importKeys } from '../../src/server/service/import-keys.ts';
-import { acquireOrder, apiKeys } from '../support/orders.ts';
+import { acquireOrder, apiKeys, importOrder } from '../support/orders.ts';
 import { callOf, openService, refusalOf, type TestService } from '../support/service.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -243,26 +242,32 @@ test('two requests with one id at once import once', async () => {
   expect(imports).toHaveLength(1);
 });
 
-test('a key deleted while it is imported again is added anew and serves', async () => {
-  const service = await openService();
-  const keys = apiKeys(1_000).map((apiKey) => ({ apiKey }));
-  const first = await run(service, { keys });
-  const last = first.results[999]!.keyId;
-  const [, again] = await Promise.all([
-    service.admin.deleteKey(create(DeleteKeyRequestSchema, { keyId: last }), service.call),
-    run(service, { keys }),
-  ]);
-  expect(again.results[999]!.status).toBe(CREATED);
-  const grant = await service.context.store.acquire(acquireOrder({ requireKeyId: again.results[999]!.keyId }));
-  expect(grant.apiKey).toBe(keys[999]!.apiKey);
+test('a key deleted while it is imported again is added anew and serves, also after a restart', async () => {
+  const dataDir = tempDir();
+  const { context, close } = await openService({ dataDir });
+  const { store } = context;
+  const order = importOrder(['AQ.test-key-000001']);
+  const [first] = (await store.importKeys(order)).results;
+  // Both begin in this turn: the import finds the key known, and its deletion is stored first.
+  const again = store.importKeys(order);
+  const deletion = store.deleteKey({ keyId: first!.keyId, etag: '', allowMissing: false });
+  const [second] = (await again).results;
+  await deletion;
+  expect(second).toMatchObject({ status: CREATED, keyId: 'key-00000002' });
+  await close();
+  const { store: restarted } = (await openService({ dataDir })).context;
+  const grant = await restarted.acquire(acquireOrder({ requireKeyId: second!.keyId }));
+  expect(grant.apiKey).toBe('AQ.test-key-000001');
 });
 
 test('imports at the same time leave every key once in the list, in the order of the ids', async () => {
   const service = await openService();
+  const { store } = service.context;
+  // The long one begins first and is stored last, so that its smaller ids come after larger ones.
   await Promise.all([
-    run(service, { keys: apiKeys(900, 'AQ.a-').map((apiKey) => ({ apiKey })) }),
-    run(service, { keys: apiKeys(60, 'AQ.b-').map((apiKey) => ({ apiKey })) }),
-    run(service, { keys: apiKeys(300, 'AQ.c-').map((apiKey) => ({ apiKey })) }),
+    store.importKeys(importOrder(apiKeys(900, 'AQ.a-'))),
+    store.importKeys(importOrder(apiKeys(60, 'AQ.b-'))),
+    store.importKeys(importOrder(apiKeys(300, 'AQ.c-'))),
   ]);
   const ids: string[] = [];
   let pageToken = '';
