@@ -33,13 +33,9 @@ export class Output {
     return this.#closed;
   }
 
-  /** Characters a line has on the terminal. */
-  get columns(): number {
-    return this.#out.columns ?? 80;
-  }
-
   /** Resolves when there is room for more, so that a slow reader costs no memory. */
   async write(text: string): Promise<void> {
+    this.clearProgress();
     if (this.#closed) return;
     await new Promise<void>((resolve) => this.#out.write(text, () => resolve()));
   }
@@ -62,7 +58,7 @@ export class Output {
   progress(text: string): void {
     if (!this.progressive) return;
     this.#progressDrawn = true;
-    this.#err.write(`\r\u001b[2K${text.slice(0, (this.#err.columns ?? 80) - 1)}`);
+    this.#err.write(`\r\u001b[2K${text.slice(0, (this.#err.columns || 80) - 1)}`);
   }
 
   clearProgress(): void {
