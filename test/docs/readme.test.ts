@@ -1,0 +1,73 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { KeyAdminService, KeyBalancerService } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { SETTINGS, type Setting } from '../../src/server/settings.ts';
+import { startFakeGemini } from '../fake-gemini/index.ts';
+import { ROOT } from '../repository/root.ts';
+import { anchorsOf, documents, fencesOf, linksOf } from './markdown.ts';
+import { runBlocks, typeErrors } from './run-blocks.ts';
+
+/** What blocks may be: a shell, a program, or what one prints. */
+const LANGUAGES = ['sh', 'ts', 'text'];
+
+const runnable = documents().filter((document) => fencesOf(document).some(({ language }) => language !== 'text'));
+const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+
+test('every block of every document is one that is run, or says that it is output', () => {
+  const others = documents().flatMap((document) =>
+    fencesOf(document)
+      .filter(({ language }) => !LANGUAGES.includes(language))
+      .map(({ line }) => `${document}:${line}`),
+  );
+  expect(others).toEqual([]);
+});
+
+test.each(runnable)('the blocks of %s run, in their order', { timeout: 120_000 }, async (document) => {
+  const fake = await startFakeGemini({ acceptUnknownKeys: true });
+  onTestFinished(() => fake.close());
+  const { code, output } = await runBlocks(document, fencesOf(document), fake.url);
+  expect(code, output).toBe(0);
+});
+
+test('the programs of the documents have the types that the package declares', async () => {
+  const programs = documents().flatMap((document) => fencesOf(document).filter(({ language }) => language === 'ts'));
+  expect(await typeErrors(programs)).toBe('');
+});
+
+test('the two commands of the README are there, and CI runs the second', () => {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: object };
+  expect(Object.keys(scripts)).toEqual(expect.arrayContaining(['demo', 'test']));
+  expect(readme).toContain('\nnpm ci && npm run demo');
+  expect(readme).toContain('\nnpm ci && npm test');
+  const ci = readFileSync(join(ROOT, '.ci/run'), 'utf8');
+  expect(ci.indexOf(' npm ci\n')).toBeGreaterThan(0);
+  expect(ci.indexOf(' npm test\n')).toBeGreaterThan(ci.indexOf(' npm ci\n'));
+});
+
+test.each(documents())('links in %s lead somewhere', (document) => {
+  const broken = linksOf(document).filter((link) => {
+    const [path = '', anchor] = link.split('#');
+    const target = path === '' ? document : normalize(join(dirname(document), path));
+    if (!existsSync(join(ROOT, target))) return true;
+    return anchor !== undefined && !anchorsOf(target).includes(anchor);
+  });
+  expect(broken).toEqual([]);
+});
+
+test('the README names every RPC, and no other', () => {
+  const section = readme.slice(readme.indexOf('\n## The API'), readme.indexOf('\n## What a failure leads to'));
+  const named = [...section.matchAll(/^\| (`[^|]*`) \| (?=[^|\s])/gm)].flatMap(
+    ([, cell]) => cell!.match(/[A-Za-z]+/g)!,
+  );
+  const methods = [KeyBalancerService, KeyAdminService].flatMap((service) => service.methods.map(({ name }) => name));
+  expect(named.sort()).toEqual(methods.sort());
+});
+
+test('the README names every flag and variable of serve', () => {
+  const settings: Setting[] = Object.entries(SETTINGS)
+    .filter(([name]) => name !== 'address')
+    .map(([, setting]) => setting);
+  const texts = settings.flatMap(({ flag, variable }) => (flag === undefined ? [variable] : [flag, variable]));
+  expect(texts.filter((text) => !readme.includes(`\`${text}`))).toEqual([]);
+});

@@ -1,0 +1,125 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join } from 'node:path';
+import { ROOT } from '../repository/root.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import type { Fence } from './markdown.ts';
+
+/** Commands that stand for much more than a block: that they exist is tested elsewhere, and here they are left out. */
+const WHOLE_PROJECT = /^npm ci\b/;
+
+export interface Run {
+  code: number | null;
+  /** What the blocks wrote, with a line before each that says where it stands. */
+  output: string;
+}
+
+/**
+ * Runs the blocks of one document, shell and TypeScript in their order, by one shell in an empty directory with a home of its
+ * own. `npx` runs this checkout's programs, and free ports take the place of the default ones.
+ */
+export async function runBlocks(document: string, fences: readonly Fence[], geminiUrl: string): Promise<Run> {
+  const dir = tempDir();
+  const [grpc, http] = [await freePort(), await freePort()];
+  const here = (text: string): string => withFreePorts(text, grpc, http);
+  installPackages(dir);
+  const script = [
+    'set -euo pipefail',
+    // What a block left running in the background ends with the script.
+    `trap 'code=$?; running=$(jobs -p); [ -z "$running" ] || kill $running; wait; exit $code' EXIT`,
+  ];
+  for (const [index, { language, code, line }] of fences.entries()) {
+    script.push(`echo '--- ${document}:${line}'`);
+    if (language === 'sh') {
+      script.push(here(withoutWholeProject(withThisCheckout(code))));
+    } else if (language === 'ts') {
+      const file = `block-${index + 1}.ts`;
+      writeFileSync(join(dir, file), here(code));
+      script.push(`'${process.execPath}' ${file}`);
+    }
+  }
+  const environment = {
+    PATH: `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`,
+    HOME: join(dir, 'home'),
+    XDG_DATA_HOME: join(dir, 'home', 'data'),
+    KEYBALANCER_GRPC: `127.0.0.1:${grpc}`,
+    KEYBALANCER_HTTP: `127.0.0.1:${http}`,
+    GOOGLE_GEMINI_BASE_URL: geminiUrl,
+  };
+  return shell(script.join('\n'), dir, environment);
+}
+
+/** Types of the TypeScript blocks against the package as users get it. "": they are right. */
+export async function typeErrors(fences: readonly Fence[]): Promise<string> {
+  const dir = tempDir();
+  installPackages(dir);
+  for (const [index, { code }] of fences.entries()) writeFileSync(join(dir, `block-${index + 1}.ts`), code);
+  const compilerOptions = {
+    module: 'nodenext',
+    target: 'es2023',
+    lib: ['es2023', 'esnext.disposable'],
+    types: ['node'],
+    typeRoots: [join(ROOT, 'node_modules/@types')],
+    strict: true,
+    skipLibCheck: true,
+    noEmit: true,
+  };
+  writeFileSync(join(dir, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
+  const { code, output } = await shell(`'${join(ROOT, 'node_modules/.bin/tsc')}' -p .`, dir, {
+    PATH: `${dirname(process.execPath)}:/usr/bin:/bin`,
+  });
+  return code === 0 ? '' : output;
+}
+
+/** As after `npm install keybalancer @google/genai`. */
+function installPackages(dir: string): void {
+  mkdirSync(join(dir, 'node_modules/@google'), { recursive: true });
+  mkdirSync(join(dir, 'home'));
+  symlinkSync(ROOT, join(dir, 'node_modules/keybalancer'));
+  symlinkSync(join(ROOT, 'node_modules/@google/genai'), join(dir, 'node_modules/@google/genai'));
+  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }\n');
+}
+
+function withThisCheckout(code: string): string {
+  return code
+    .replaceAll('npx keybalancer', `'${process.execPath}' '${ROOT}/dist/src/cli/main.js'`)
+    .replaceAll('npx buf', `'${ROOT}/node_modules/.bin/buf'`);
+}
+
+function withFreePorts(text: string, grpc: number, http: number): string {
+  return text.replaceAll('127.0.0.1:50051', `127.0.0.1:${grpc}`).replaceAll('127.0.0.1:8051', `127.0.0.1:${http}`);
+}
+
+function withoutWholeProject(code: string): string {
+  return code
+    .split('\n')
+    .filter((line) => !WHOLE_PROJECT.test(line))
+    .join('\n');
+}
+
+function shell(script: string, cwd: string, env: Record<string, string>): Promise<Run> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('bash', ['-c', script], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const take = (text: string): void => {
+      output += text;
+    };
+    child.stdout.setEncoding('utf8').on('data', take);
+    child.stderr.setEncoding('utf8').on('data', take);
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code, output }));
+  });
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      const port = typeof address === 'object' && address !== null ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
+}
