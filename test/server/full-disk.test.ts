@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { eventually } from '../support/eventually.ts';
 import { importKeys } from '../support/server-clients.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -20,7 +20,7 @@ async function usage(balancer: Balancer): Promise<unknown> {
 
 /** A server that has a few keys, reports and open leases. */
 async function usedServer(dataDir: string) {
-  const server = await ServerProcess.start({ dataDir });
+  const server = await ServerProcess.start({ dataDir, http: '127.0.0.1:0' });
   const balancer = server.connect();
   await importKeys(balancer, 5);
   const leases: string[] = [];
@@ -31,6 +31,11 @@ async function usedServer(dataDir: string) {
     await balancer.keyBalancer.reportResult({ leaseId, outcome: Outcome.SUCCESS });
   }
   return { server, balancer, leases };
+}
+
+async function failedCommits(server: ServerProcess): Promise<number> {
+  const metrics = await (await fetch(`http://${server.http}/metrics`)).text();
+  return Number(/^keybalancer_store_commit_failures_total (\d+)$/m.exec(metrics)?.[1]);
 }
 
 describe('a server whose disk is full', () => {
@@ -52,17 +57,15 @@ describe('a server whose disk is full', () => {
     await expect(importKeys(balancer, 3, 'AQ.other')).rejects.toMatchObject(REFUSED);
     await expect(keyAdmin.createPool({ pool: { pool: 'other' } })).rejects.toMatchObject(REFUSED);
     expect(await usage(balancer)).toEqual(before);
-    // Longer than the store lets pass before it tries again.
-    await sleep(1_000);
+    const tries = await failedCommits(server);
+    await eventually(() => failedCommits(server)).toBeGreaterThan(tries + 2);
     await expect(keyBalancer.acquireKey({})).rejects.toMatchObject(REFUSED);
     expect(server.stderr).not.toContain('takes writes again');
 
     server.limitFileSize('unlimited');
-    await expect
-      .poll(() => keyBalancer.acquireKey({ leaseTtl: { seconds: 600n } }).then(() => 'served', String), {
-        timeout: 5_000,
-      })
-      .toBe('served');
+    await eventually(() => keyBalancer.acquireKey({ leaseTtl: { seconds: 600n } }).then(() => 'served', String)).toBe(
+      'served',
+    );
     for (const leaseId of leases) {
       const answer = await keyBalancer.reportResult({ leaseId, outcome: Outcome.SUCCESS });
       expect(answer).toMatchObject({ duplicate: false, late: false });
@@ -89,9 +92,7 @@ describe('a server whose disk is full', () => {
     await expect(change(balancer)).rejects.toMatchObject(REFUSED);
     await expect(balancer.keyBalancer.acquireKey({})).rejects.toMatchObject(REFUSED);
     server.limitFileSize('unlimited');
-    await expect
-      .poll(() => balancer.keyBalancer.acquireKey({}).then(() => 'served', String), { timeout: 5_000 })
-      .toBe('served');
+    await eventually(() => balancer.keyBalancer.acquireKey({}).then(() => 'served', String)).toBe('served');
     await change(balancer);
   });
 
