@@ -102,6 +102,8 @@ test('refusals are answers of their operations, and the stream goes on', async (
   const nothing = { correlationId: 1_000_000n };
   client.send(waiting, unknownPool, unknownLease, malformed, noKey, nothing);
   const results = await client.results(5);
+  // The settings, and all of these together, although some were refused at once and others after a look at the store.
+  expect(client.responses).toHaveLength(2);
   expect(
     [unknownPool, unknownLease, malformed, noKey, nothing].map(({ correlationId }) =>
       reason(results.get(correlationId)),
@@ -156,7 +158,9 @@ test.each(['leaves', 'finishes', 'breaks the protocol', 'is returned'])(
       client.send();
       await expect(client.end()).rejects.toThrow('operations');
     }
-    await vi.waitFor(async () => expect(await counts(store)).toMatchObject({ active: 1, released: 1, waiting: 0 }));
+    await vi.waitFor(async () =>
+      expect(await counts(store)).toMatchObject({ acquired: 2, active: 1, released: 1, waiting: 0 }),
+    );
     expect(context.open.sessions).toBe(0);
     const { leaseId } = leaseOf(results.get(free.correlationId));
     await expect(store.report(report(leaseId))).resolves.toMatchObject({ late: false });

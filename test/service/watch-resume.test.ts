@@ -182,10 +182,11 @@ test('a token older than the removals that are remembered gives a snapshot', { t
 
 test('after a crash, which may have taken what a watcher saw, a token gives a snapshot', async () => {
   const [dir, crashed] = [tempDir(), tempDir()];
+  const first = await openFileStore(dir);
+  await first.importKeys(importOrder(apiKeys(3)));
+  await first.close();
   const store = await openFileStore(dir);
   onTestFinished(() => store.close());
-  await store.importKeys(importOrder(apiKeys(3)));
-  await settled(store);
   const before = await new Watching(contextOf(store)).begin();
   await before.leave();
   // What a power cut leaves is what is in the files now.
