@@ -3519,7 +3519,8 @@ export const ImportStatusSchema: GenEnum<ImportStatus> = /*@__PURE__*/
 
 /**
  * Events leave after the change is committed. Merging for a slow reader: ADDED then CHANGED is ADDED; ADDED then REMOVED is
- * nothing; previous_state is the last one delivered; pool events keep the latest for each (pool, model).
+ * nothing; previous_state is the last one delivered; pool events keep the latest for each (pool, model), POOL_CHANGED apart
+ * from EXHAUSTED and RECOVERED.
  *
  * @generated from enum keybalancer.v1.HealthEventKind
  */
@@ -3566,7 +3567,8 @@ export const HealthEventKind = {
 
 /**
  * Events leave after the change is committed. Merging for a slow reader: ADDED then CHANGED is ADDED; ADDED then REMOVED is
- * nothing; previous_state is the last one delivered; pool events keep the latest for each (pool, model).
+ * nothing; previous_state is the last one delivered; pool events keep the latest for each (pool, model), POOL_CHANGED apart
+ * from EXHAUSTED and RECOVERED.
  *
  * @generated from enum keybalancer.v1.HealthEventKind
  */
