@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { ROOT } from '../repository/root.ts';
@@ -74,6 +74,7 @@ export async function typeErrors(fences: readonly Fence[]): Promise<string> {
 
 /** As after `npm install keybalancer @google/genai`. */
 function installPackages(dir: string): void {
+  if (!existsSync(join(ROOT, 'dist/src/cli/main.js'))) throw new Error('there is no dist/; make it with npm run build');
   mkdirSync(join(dir, 'node_modules/@google'), { recursive: true });
   mkdirSync(join(dir, 'home'));
   symlinkSync(ROOT, join(dir, 'node_modules/keybalancer'));
