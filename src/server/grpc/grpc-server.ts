@@ -1,6 +1,6 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { service as healthDefinition } from 'grpc-health-check';
+import { Health } from '../../gen/grpc/health/v1/health_pb.ts';
 import { KeyAdminService, KeyBalancerService } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { ListenError } from '../listen-error.ts';
 import type { Services } from '../service/services.ts';
@@ -50,7 +50,7 @@ export class GrpcServer {
     addService(this.#server, KeyBalancerService, services.keyBalancer, observer);
     addService(this.#server, KeyAdminService, services.keyAdmin, observer);
     this.#health.addToServer(this.#server);
-    addReflection(this.#server, [KeyBalancerService, KeyAdminService], Object.values(healthDefinition));
+    addReflection(this.#server, [KeyBalancerService, KeyAdminService, Health]);
   }
 
   static async start(options: GrpcServerOptions): Promise<GrpcServer> {

@@ -4,7 +4,7 @@ import type { Server } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 
 /** Server reflection, v1 and v1alpha, so that tools such as buf curl need no copy of the protos. */
-export function addReflection(server: Server, services: readonly DescService[], others: readonly object[]): void {
+export function addReflection(server: Server, services: readonly DescService[]): void {
   const files = new Set<DescFile>();
   const collect = (file: DescFile): void => {
     if (files.has(file)) return;
@@ -15,7 +15,6 @@ export function addReflection(server: Server, services: readonly DescService[], 
   const fileDescriptorProtos = Array.from(files, (file) =>
     Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
   );
-  const definition = { format: '', type: {}, fileDescriptorProtos };
-  const described = Object.fromEntries([definition, ...others].map((each, index) => [String(index), each]));
+  const described = { files: { format: '', type: {}, fileDescriptorProtos } };
   new ReflectionService(described as never).addToServer(server);
 }
