@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { fits } from '../../src/engine/batch-fit.ts';
-import type { Key } from '../../src/engine/key.ts';
+import { type Key, keyId } from '../../src/engine/key.ts';
 import type { Lease } from '../../src/engine/lease.ts';
 import { acquired } from '../../src/engine/usage.ts';
 import { ErrorClass, KeyReuse } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
@@ -73,7 +73,7 @@ describe('batches', () => {
       const last = rig.addKey();
       // A key that is behind the others, since calls exclude it.
       for (let i = 0; i < 20; i++) rig.use({ excludeKeyIds: ids(last) });
-      const held = [rig.acquire()!, rig.acquire()!];
+      const held = [last, rig.pool.keys[0]!].map((key) => rig.acquire({ requireKeyId: keyId(key.ordinal) })!);
       const before = structuredClone(picture(rig));
       rig.now += 5;
       expect(ask(rig, [...sizes], reuse)).toBeUndefined();
