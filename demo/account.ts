@@ -64,6 +64,7 @@ export async function accountOf(
   const ofDemo = [...scene.keys.values()].reduce((sum, { apiKey }) => sum + total(counts.byKeyAndStatus[apiKey]), 0);
   return {
     keys,
+    models: scene.models.length,
     backends: together(scene.backends.map((backend) => backend.counts)),
     states: stateNames(),
     strayRequests: counts.total - ofDemo,

@@ -1,6 +1,6 @@
 import type { WatchedKey } from './messages.ts';
 import type { Scene } from './scene.ts';
-import { causeInWords } from './words.ts';
+import { causeInWords, time } from './words.ts';
 
 /** Turns changes of single keys into news for people: what rests with a whole project is told once. */
 export class News {
@@ -18,8 +18,12 @@ export class News {
       if (was.some(({ model, cause }) => model === rest.model && cause === rest.cause)) continue;
       const who = rest.projectWide ? `project ${now.project}` : this.#nameOf(now);
       if (rest.projectWide && !this.#first(`${now.project}/${rest.model}`)) continue;
-      const where = rest.model === '' ? '' : ` for ${rest.model}`;
-      this.#scene.tell(`${who}: ${causeInWords(rest.cause)}${where}; ${backIn(rest.until - Date.now())}`);
+      const what = [
+        causeInWords(rest.cause),
+        ...(rest.model === '' ? [] : [rest.model]),
+        time(rest.until - Date.now()),
+      ];
+      this.#scene.tell(`${who} rests: ${what.join(', ')}`);
     }
     for (const rest of was) {
       if (now.rests.some(({ model }) => model === rest.model)) continue;
@@ -38,8 +42,4 @@ export class News {
   #nameOf({ keyId }: WatchedKey): string {
     return `key ${String(this.#scene.keys.get(keyId)?.number ?? '?').padStart(2, '0')}`;
   }
-}
-
-function backIn(ms: number): string {
-  return ms > 3_600_000 ? `rests ${Math.round(ms / 3_600_000)} h` : `rests ${Math.max(1, Math.round(ms / 1000))} s`;
 }

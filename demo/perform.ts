@@ -130,7 +130,7 @@ async function callForAWhile({ scene, gemini, processes, signal }: Stage, runnin
   try {
     await sleep(totalMs * OVERLOADED.after, undefined, { signal });
     gemini.overload(OVERLOADED.model);
-    scene.tell(`${OVERLOADED.model} is overloaded for a moment: calls wait, no key is blamed`);
+    scene.tell(`${OVERLOADED.model} is overloaded for a moment: no key is blamed`);
     await sleep(totalMs * (1 - OVERLOADED.after), undefined, { signal });
   } finally {
     clearInterval(counting);

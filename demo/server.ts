@@ -31,12 +31,14 @@ export async function importFile(processes: Processes, path: string, address: st
 }
 
 async function readyAddress(server: Child): Promise<string> {
+  let ended = false;
+  const end = server.ended.then(() => {
+    ended = true;
+  });
   for (;;) {
     const address = /^ready grpc=(\S+)/m.exec(server.output())?.[1];
     if (address !== undefined) return address;
-    const more = once(server.process.stdout!, 'data');
-    if ((await Promise.race([more, server.ended])) === undefined || server.process.exitCode !== null) {
-      throw new Error(`the server did not start: ${server.complaint()}`);
-    }
+    if (ended) throw new Error(`the server did not start: ${server.complaint()}`);
+    await Promise.race([once(server.process.stdout!, 'data'), end]);
   }
 }

@@ -4,7 +4,7 @@ import { type Check, checksOf, type Figures, figuresOf } from './verdict.ts';
 import { bar, type Line, span } from './view/text.ts';
 import { amount, causeInWords, figure, percent } from './words.ts';
 
-const BAR = 30;
+const BAR = 16;
 
 /** What was shown, what failed and why, and whether everything agrees: for people. */
 export function summaryOf(scene: Scene, account: Account, seconds: number): Line[] {
@@ -28,11 +28,11 @@ function whatRan({ backends, changes }: Scene, { backends: { attempts } }: Accou
   const each = backends.map(({ part, counts }) => `${part.name} ${figure(counts.calls)}`).join(', ');
   return [
     ...heading('What ran'),
-    ['  a KeyBalancer server, with the keys and all counts in SQLite, and a fake Gemini'],
-    [`  ${backends.length} backends, each a process and a model of its own: ${each} calls`],
-    [`  ${figure(attempts)} leases: one for each try, given by turns, reported when the try had ended`],
-    [`  a watcher that heard of ${amount(changes, 'change')} of keys by WatchHealth`],
-    [`  ${seconds.toFixed(1)} s in all; every process has ended, and nothing is left on the disk`],
+    ['  a KeyBalancer server, all it knows in SQLite, and a fake Gemini'],
+    [`  ${backends.length} backends, a process and a model each, with calls: ${each}`],
+    [`  ${figure(attempts)} leases: a key for each try, given by turns and reported after it`],
+    [`  a watcher, which heard of ${amount(changes, 'change')} of keys by WatchHealth`],
+    [`  ${seconds.toFixed(1)} s in all; every process has ended, and no file of it is left`],
   ];
 }
 
@@ -45,11 +45,11 @@ function whatFailed({ failed, retries }: Figures, { backends, failuresByClass, k
   const resting = keys.filter(({ blamed }) => blamed).length;
   return [
     ...heading('What failed'),
-    [`  ${amount(failed, 'call')} failed for good`],
+    [`  ${amount(failed, 'call')} failed for good, as no other key would have helped`],
     ...reasons(Object.entries(backends.failures)),
-    [`  ${amount(retries, 'more try', 'more tries')} with another key, which callers never saw`],
+    [`  ${amount(retries, 'retry', 'retries')} were made with another key, unseen by callers`],
     ...reasons(retried),
-    [`  ${amount(resting, 'key')} of Gemini's bad books rested meanwhile, so that no call was wasted on them`],
+    [`  ${amount(resting, 'key')} refused, or with limits used up, rested while the others went on`],
   ];
 }
 
@@ -70,12 +70,12 @@ function whoGotHowMuch({ shares }: Figures, { keys }: Account): Line[] {
   });
   const most = Math.max(1, ...rows.map(({ each }) => each));
   return [
-    ...heading(`Who got how much, of the ${healthy.length} keys that stayed healthy`),
+    ...heading(`Leases by weight, of the ${healthy.length} keys that stayed healthy`),
     ...rows.map(
       ({ weight, keys, each, wanted, got }): Line => [
         `  weight ${weight.padEnd(4)}`,
         span('good', bar(each / most, BAR).padEnd(BAR)),
-        ` ${figure(Math.round(each)).padStart(5)} leases a key; ${amount(keys, 'key')}: ${percent(got)}, wanted ${percent(wanted)}`,
+        ` ${figure(Math.round(each)).padStart(5)} a key; ${String(keys).padStart(2)} keys: ${percent(got)}, wanted ${percent(wanted)}`,
       ],
     ),
   ];
@@ -90,8 +90,8 @@ function keysAtTheEnd({ keysByState }: Figures, { keys, models }: Scene): Line[]
   ).length;
   const states = Object.entries(keysByState)
     .filter(([, count]) => count > 0)
-    .map(([state, count]) => `${count} ${state}`);
-  const resting = partly === 0 ? '' : ` (${partly} of the available rest for models whose limit is used up)`;
+    .map(([state, count]) => `${count} ${state.toLowerCase()}`);
+  const resting = partly === 0 ? '' : `; ${partly} of the available rest for some models`;
   return [...heading('Keys at the end'), [`  ${states.join(', ')}${resting}`]];
 }
 

@@ -27,3 +27,8 @@ export function amount(value: number, noun: string, plural = `${noun}s`): string
 export function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
+
+/** Such as "4 s" or "8 h". */
+export function time(ms: number): string {
+  return ms > 3_600_000 ? `${Math.round(ms / 3_600_000)} h` : `${Math.max(1, Math.ceil(ms / 1000))} s`;
+}

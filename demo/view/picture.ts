@@ -1,6 +1,6 @@
 import { PROJECTS } from '../keys.ts';
 import { rateOf, type Scene, type SceneBackend, type SceneKey } from '../scene.ts';
-import { amount, causeInWords, figure } from '../words.ts';
+import { amount, causeInWords, figure, time } from '../words.ts';
 import { bar, curve, type Line, type Span, type Style, span } from './text.ts';
 
 /** How a key looks: serves every model, rests for some, rests for all of those called, or was refused for itself. */
@@ -8,9 +8,9 @@ type Look = 'serves' | 'restsForSome' | 'rests' | 'refused';
 
 const LOOKS: Record<Look, { sign: string; style: Style; words: string }> = {
   serves: { sign: '●', style: 'good', words: 'serves' },
-  restsForSome: { sign: '◐', style: 'some', words: 'rests for some models' },
-  rests: { sign: '○', style: 'rest', words: 'rests for all' },
-  refused: { sign: '×', style: 'bad', words: 'refused, rests' },
+  restsForSome: { sign: '◐', style: 'some', words: 'rests for a model' },
+  rests: { sign: '○', style: 'rest', words: 'for all' },
+  refused: { sign: '×', style: 'bad', words: 'key refused' },
 };
 
 const KEYS_A_ROW = 9;
@@ -92,9 +92,8 @@ function reasonOf(key: SceneKey | undefined, now: number): Span[] {
   const rests = (key?.health?.rests ?? []).filter((rest) => rest.until > now);
   const first = rests[0];
   if (first === undefined) return [];
-  const seconds = Math.ceil((Math.min(...rests.map(({ until }) => until)) - now) / 1000);
-  const left = seconds > 3600 ? 'until midnight Pacific' : `${seconds} s`;
-  return [span('dim', `${causeInWords(first.cause)}, ${left}`)];
+  const left = Math.min(...rests.map(({ until }) => until)) - now;
+  return [span('dim', `${causeInWords(first.cause)}, ${time(left)}`)];
 }
 
 function backendRow(backend: SceneBackend): Line {
