@@ -7,6 +7,9 @@ import { connectRemote } from '../../src/client/remote.ts';
 
 const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
 
+/** `nodeOptions` of a heap that is collected often, so that what the process holds says what it keeps. */
+export const SMALL_HEAP = '--max-semi-space-size=1 --max-old-space-size=100';
+
 export interface ServeOptions {
   dataDir: string;
   /** HOST:PORT or off. Default: a free port of loopback. */
@@ -17,6 +20,8 @@ export interface ServeOptions {
   durability?: 'full' | 'normal';
   /** More of the command line, such as --insecure. */
   more?: readonly string[];
+  /** Of Node itself, such as --max-semi-space-size=1. */
+  nodeOptions?: string;
 }
 
 export interface Exit {
@@ -38,12 +43,12 @@ export class ServerProcess {
   readonly #dataDir: string;
 
   private constructor(options: ServeOptions) {
-    const { dataDir, grpc = '127.0.0.1:0', http = 'off', durability = 'normal', more = [] } = options;
+    const { dataDir, grpc = '127.0.0.1:0', http = 'off', durability = 'normal', more = [], nodeOptions = '' } = options;
     this.#dataDir = dataDir;
     const line = ['serve', '--data-dir', dataDir, '--grpc', grpc, '--http', http, '--durability', durability, ...more];
     this.process = spawn(process.execPath, [MAIN, ...line], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, HOME: dataDir },
+      env: { PATH: process.env.PATH, HOME: dataDir, NODE_OPTIONS: nodeOptions },
     });
     this.process.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
