@@ -16,7 +16,7 @@ export class News {
     const was = before?.rests ?? [];
     for (const rest of now.rests) {
       if (was.some(({ model, cause }) => model === rest.model && cause === rest.cause)) continue;
-      const who = rest.projectWide ? `project ${now.project}` : this.#nameOf(now);
+      const who = rest.projectWide ? now.project : this.#nameOf(now);
       if (rest.projectWide && !this.#first(`${now.project}/${rest.model}`)) continue;
       const what = [
         causeInWords(rest.cause),
@@ -28,7 +28,7 @@ export class News {
     for (const rest of was) {
       if (now.rests.some(({ model }) => model === rest.model)) continue;
       if (rest.projectWide && !this.#resting.delete(`${now.project}/${rest.model}`)) continue;
-      const who = rest.projectWide ? `project ${now.project}` : this.#nameOf(now);
+      const who = rest.projectWide ? now.project : this.#nameOf(now);
       this.#scene.tell(`${who} is back${rest.model === '' ? '' : ` for ${rest.model}`}`);
     }
   }
