@@ -29,7 +29,7 @@ function whatRan({ backends, changes }: Scene, { backends: { attempts } }: Accou
   return [
     ...heading('What ran'),
     ['  a KeyBalancer server, all it knows in SQLite, and a fake Gemini'],
-    [`  ${backends.length} backends, a process and a model each, with calls: ${each}`],
+    [`  ${backends.length} backends, each a process: ${each} calls`],
     [`  ${figure(attempts)} leases: a key for each try, given by turns and reported after it`],
     [`  a watcher, which heard of ${amount(changes, 'change')} of keys by WatchHealth`],
     [`  ${seconds.toFixed(1)} s in all; every process has ended, and no file of it is left`],
@@ -45,9 +45,9 @@ function whatFailed({ failed, retries }: Figures, { backends, failuresByClass, k
   const resting = keys.filter(({ blamed }) => blamed).length;
   return [
     ...heading('What failed'),
-    [`  ${amount(failed, 'call')} failed for good, as no other key would have helped`],
+    [`  ${amount(failed, 'call')} failed, as seen by the caller`],
     ...reasons(Object.entries(backends.failures)),
-    [`  ${amount(retries, 'retry', 'retries')} were made with another key, unseen by callers`],
+    [`  ${amount(retries, 'retry', 'retries')} with another key, unseen by the caller`],
     ...reasons(retried),
     [`  ${amount(resting, 'key')} refused, or with limits used up, rested while the others went on`],
   ];

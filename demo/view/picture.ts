@@ -36,7 +36,7 @@ export function picture(scene: Scene, rows: number, now: number): Line[] {
     [],
     picksRow(scene),
     [],
-    [span('strong', 'NEWS      '), span('dim', `from WatchHealth: ${amount(scene.changes, 'change')}`)],
+    [span('strong', 'NEWS      '), span('dim', `${amount(scene.changes, 'change')} by WatchHealth`)],
   ];
   const room = Math.max(LEAST_EVENTS, rows - above.length);
   return [...above, ...scene.events.slice(-room).map((event) => eventRow(event, scene))].slice(0, rows);
