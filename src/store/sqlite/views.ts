@@ -4,12 +4,7 @@ import type { Pool } from '../../engine/pool.ts';
 import { acquired, noUsage, type UsageCounts } from '../../engine/usage.ts';
 import { KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CooldownView, KeyView, LatencyView, ModelStatsView, PoolStatsView, UsageView } from '../store.ts';
-
-/** Latencies of a pool since the start, in microseconds. */
-export interface PoolLatencies {
-  acquire: RecordableHistogram;
-  provider: RecordableHistogram;
-}
+import type { PoolLatencies } from './latencies.ts';
 
 export function keyView(key: Key, wallOffset: number): KeyView {
   const { settings, health, record } = key;
