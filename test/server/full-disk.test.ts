@@ -82,18 +82,28 @@ describe('a server whose disk is full', () => {
     });
   });
 
-  test.each([
-    ['an import', (balancer: Balancer) => importKeys(balancer, 3, 'AQ.other')],
-    ['a change of a pool', ({ keyAdmin }: Balancer) => keyAdmin.createPool({ pool: { pool: 'other' } })],
-  ])('goes on by itself also where nothing but %s failed', async (_, change) => {
-    const { server, balancer } = await usedServer(tempDir());
-    await balancer.keyBalancer.renewLease({ leaseId: 'none' }).catch(() => {});
+  test.each<{ what: string; change: (used: Awaited<ReturnType<typeof usedServer>>) => Promise<unknown> }>([
+    { what: 'an import', change: ({ balancer }) => importKeys(balancer, 3, 'AQ.other') },
+    { what: 'a new pool', change: ({ balancer }) => balancer.keyAdmin.createPool({ pool: { pool: 'other' } }) },
+    {
+      what: 'a report',
+      change: ({ balancer, leases }) =>
+        balancer.keyBalancer.reportResult({ leaseId: leases[0]!, outcome: Outcome.SUCCESS }),
+    },
+  ])('goes on by itself, and not before, also where nothing but $what failed', async ({ change }) => {
+    const used = await usedServer(tempDir());
+    const { server, balancer } = used;
+    // Answered after the commit of all before it.
+    await balancer.keyBalancer.renewLease({ leaseId: used.leases[1]! });
     server.limitFileSize(FULL);
-    await expect(change(balancer)).rejects.toMatchObject(REFUSED);
+    await expect(change(used)).rejects.toMatchObject(REFUSED);
+    const tries = await failedCommits(server);
+    await eventually(() => failedCommits(server)).toBeGreaterThan(tries + 2);
     await expect(balancer.keyBalancer.acquireKey({})).rejects.toMatchObject(REFUSED);
+    expect(server.stderr).not.toContain('takes writes again');
     server.limitFileSize('unlimited');
     await eventually(() => balancer.keyBalancer.acquireKey({}).then(() => 'served', String)).toBe('served');
-    await change(balancer);
+    await change(used);
   });
 
   test('that is stopped then ends within 10 s, and what was acknowledged is there', async () => {

@@ -16,8 +16,8 @@ const KEYS = 100;
 const AT_ONCE = 500;
 const WARM_UP = 15_000;
 const PAIRS = 50_000;
-/** A lease that is kept takes some 500 bytes: 50,000 would be 25 MB. */
-const MOST_GROWTH = 16 * 2 ** 20;
+/** A lease that is kept takes at least 200 bytes: 50,000 would be 10 MB. */
+const MOST_GROWTH = 7 * 2 ** 20;
 
 type NewOperation = Pick<Operation, 'operation'>;
 

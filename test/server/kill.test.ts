@@ -6,23 +6,29 @@ import { type AcquireKeyResponse, Outcome } from '../../src/gen/keybalancer/v1/k
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { Ledger } from './ledger.ts';
-import { LoadClient, type Target } from './load.ts';
+import { type Call, LoadClient, type Target } from './load.ts';
 
 const CLIENTS = 16;
 const BIG_IMPORT = 5_000;
 
-/** When the server is killed, in milliseconds after the load began; and how many keys are being imported then. */
-const KILLS: readonly { afterMs: number; importing: number }[] = [
-  { afterMs: 0, importing: 20 },
-  { afterMs: 1, importing: 20 },
-  { afterMs: 400, importing: 50 },
-  { afterMs: 60, importing: BIG_IMPORT },
-  { afterMs: 3, importing: 20 },
-  { afterMs: 250, importing: BIG_IMPORT },
-  { afterMs: 1_000, importing: 100 },
-  { afterMs: 120, importing: BIG_IMPORT },
-  { afterMs: 700, importing: 5 },
-  { afterMs: 30, importing: 300 },
+/**
+ * When the server is killed: so many milliseconds after the load began, or at the instant when so many calls of a kind were
+ * answered, before it can do any more for the last of them. And how many keys are being imported then.
+ */
+const KILLS: readonly {
+  at: number | { answers: number; call: Call };
+  importing: number;
+}[] = [
+  { at: 0, importing: 20 },
+  { at: 1, importing: 20 },
+  { at: { call: 'report', answers: 200 }, importing: 50 },
+  { at: 60, importing: BIG_IMPORT },
+  { at: { call: 'acquire', answers: 1 }, importing: 20 },
+  { at: 250, importing: BIG_IMPORT },
+  { at: { call: 'report', answers: 700 }, importing: 100 },
+  { at: { call: 'import', answers: 2 }, importing: BIG_IMPORT },
+  { at: { call: 'report', answers: 1 }, importing: 5 },
+  { at: { call: 'report', answers: 400 }, importing: BIG_IMPORT },
 ];
 
 describe('a server that is killed', () => {
@@ -32,20 +38,28 @@ describe('a server that is killed', () => {
     const seed = Date.now();
     const random = generator(seed);
     const clients = Array.from({ length: CLIENTS }, () => new LoadClient(ledger, random));
-    let server = await ServerProcess.start({ dataDir });
-    await clients[0]!.imports(100)(server.connect());
-    for (const { afterMs, importing } of KILLS) {
+    let server = await ServerProcess.start({ dataDir, durability: 'full' });
+    await clients[0]!.imports(100).make(server.connect());
+    for (const { at, importing } of KILLS) {
       for (const client of clients.slice(0, 3)) client.importSize = Math.ceil(importing / 3);
+      const running = server;
+      const kill = (): void => {
+        for (const target of targets) target.killed = true;
+        running.process.kill('SIGKILL');
+      };
+      let answers = 0;
+      const answered = (call: Call): void => {
+        if (typeof at === 'object' && call === at.call && ++answers === at.answers) kill();
+      };
       const targets = clients.map((_, index): Target => {
         // Every fourth comes by the socket.
-        return { killed: false, balancer: server.connect(index % 4 === 3 ? server.socket : server.grpc) };
+        return { killed: false, balancer: server.connect(index % 4 === 3 ? server.socket : server.grpc), answered };
       });
       const working = Promise.all(clients.map((client, index) => client.run(targets[index]!)));
-      await Promise.race([sleep(afterMs), working]);
-      for (const target of targets) target.killed = true;
-      await Promise.all([server.kill(), working]);
+      if (typeof at === 'number') await Promise.race([sleep(at).then(kill), working]);
+      await Promise.all([working, running.exit]);
       for (const { balancer } of targets) await balancer.close();
-      server = await ServerProcess.start({ dataDir });
+      server = await ServerProcess.start({ dataDir, durability: 'full' });
       const balancer = server.connect();
       await Promise.all(clients.map((client) => client.finish(balancer)));
       await ledger.compare(balancer);

@@ -8,10 +8,19 @@ import type { Ledger } from './ledger.ts';
 /** Leases that a client holds while it works. */
 const HELD = 8;
 
-/** The server as its clients see it: whether it was killed, and how to reach it now. */
+/** The server as a client sees it: whether it was killed, and how to reach it. */
 export interface Target {
   killed: boolean;
   balancer: Balancer;
+  /** Told of every answer, at once. */
+  answered: (call: Call) => void;
+}
+
+export type Call = 'acquire' | 'report' | 'import';
+
+interface Step {
+  call: Call;
+  make: (balancer: Balancer) => Promise<void>;
 }
 
 /**
@@ -22,7 +31,7 @@ export class LoadClient {
   readonly #ledger: Ledger;
   readonly #random: () => number;
   readonly #held: string[] = [];
-  #unfinished: ((balancer: Balancer) => Promise<void>) | undefined;
+  #unfinished: Step | undefined;
   /** Keys that it imports next; 0: none. */
   importSize = 0;
 
@@ -36,7 +45,8 @@ export class LoadClient {
     while (!target.killed) {
       const step = this.#next();
       try {
-        await step(target.balancer);
+        await step.make(target.balancer);
+        target.answered(step.call);
       } catch (error) {
         const cut = error instanceof KeyBalancerError && error.code === 'UNAVAILABLE' && error.reason === '';
         if (!target.killed || !cut) throw error;
@@ -49,15 +59,15 @@ export class LoadClient {
   async finish(balancer: Balancer): Promise<void> {
     const step = this.#unfinished;
     this.#unfinished = undefined;
-    await step?.(balancer);
+    await step?.make(balancer);
   }
 
   /** Reports all that it holds. */
   async reportAll(balancer: Balancer): Promise<void> {
-    while (this.#held.length > 0) await this.#report(this.#held.shift()!)(balancer);
+    while (this.#held.length > 0) await this.#report(this.#held.shift()!).make(balancer);
   }
 
-  #next(): (balancer: Balancer) => Promise<void> {
+  #next(): Step {
     if (this.importSize > 0) {
       const size = this.importSize;
       this.importSize = 0;
@@ -69,11 +79,11 @@ export class LoadClient {
     return this.#report(this.#held.splice(Math.floor(this.#random() * this.#held.length), 1)[0]!);
   }
 
-  #acquire(): (balancer: Balancer) => Promise<void> {
+  #acquire(): Step {
     const requestId = this.#random() < 0.8 ? randomUUID() : '';
     const model = ['', 'gemini-2.5-flash', 'gemini-2.5-pro'][Math.floor(this.#random() * 3)]!;
     let first = true;
-    return async (balancer) => {
+    const make = async (balancer: Balancer): Promise<void> => {
       if (!first && requestId === '') this.#ledger.lostAcquires++;
       first = false;
       const leaseTtl = durationFromMs(3_600_000);
@@ -81,14 +91,15 @@ export class LoadClient {
       this.#ledger.acquired(lease!.leaseId, lease!.keyId);
       this.#held.push(lease!.leaseId);
     };
+    return { call: 'acquire', make };
   }
 
-  #report(leaseId: string): (balancer: Balancer) => Promise<void> {
+  #report(leaseId: string): Step {
     const dice = this.#random();
     const outcome = dice < 0.7 ? Outcome.SUCCESS : dice < 0.9 ? Outcome.FAILURE : Outcome.UNUSED;
     const error = { httpStatus: 503, status: 'UNAVAILABLE', message: 'The model is overloaded.' };
     let first = true;
-    return async (balancer) => {
+    const make = async (balancer: Balancer): Promise<void> => {
       const isFirst = first;
       first = false;
       const request = outcome === Outcome.FAILURE ? { leaseId, outcome, error } : { leaseId, outcome };
@@ -98,25 +109,28 @@ export class LoadClient {
         throw new Error(`duplicate ${duplicate}, late ${late}: a report of an open lease`);
       this.#ledger.took(leaseId, outcome);
     };
+    return { call: 'report', make };
   }
 
-  #reportAgain(): (balancer: Balancer) => Promise<void> {
+  #reportAgain(): Step {
     const { reported } = this.#ledger;
     const leaseId = reported[Math.floor(this.#random() * reported.length)]!;
-    return async (balancer) => {
+    const make = async (balancer: Balancer): Promise<void> => {
       const { duplicate } = await balancer.keyBalancer.reportResult({ leaseId, outcome: Outcome.FAILURE });
       if (!duplicate) throw new Error('a lease was reported twice and counted twice');
     };
+    return { call: 'report', make };
   }
 
   /** A call that brings so many new keys. */
-  imports(size: number): (balancer: Balancer) => Promise<void> {
+  imports(size: number): Step {
     const requestId = randomUUID();
     const keys = Array.from({ length: size }, (_, index) => ({ apiKey: `AQ.test-key-${requestId}-${index}` }));
-    return async (balancer) => {
+    const make = async (balancer: Balancer): Promise<void> => {
       const { results, record } = await balancer.keyBalancer.importKeys({ keys, requestId, source: 'load' });
       if (record!.created !== size) throw new Error(`of ${size} keys ${record!.created} were created`);
       this.#ledger.imported(results.map(({ keyId }) => keyId));
     };
+    return { call: 'import', make };
   }
 }
