@@ -66,7 +66,10 @@ export interface Check {
   problems: string[];
 }
 
-/** Shares may be off by so much; by more only where picks are so few that a turn for each key and model makes more. */
+/**
+ * Shares may be off by so much. By more only where picks are so few that one turn makes a difference: for each model a key of
+ * any weight may be one turn ahead of what its weight gives, as all are after the first round.
+ */
 const SHARE_TOLERANCE = 0.02;
 const MOST_PROBLEMS = 5;
 
@@ -135,9 +138,9 @@ function shareProblems({ keys, models }: Evidence, { shares }: Figures): string[
   const healthy = keys.filter(({ stayedHealthy }) => stayedHealthy);
   const picks = sum(healthy, ({ acquired }) => acquired);
   return Object.entries(shares).flatMap(([weight, { wanted, got }]) => {
-    const turns = models * healthy.filter((key) => key.weight === Number(weight)).length;
-    const off = Math.abs(wanted - got);
-    if (off <= Math.max(SHARE_TOLERANCE, turns / picks)) return [];
+    const ahead = models * healthy.filter((key) => key.weight === Number(weight)).length;
+    const othersAhead = wanted * models * healthy.length;
+    if (Math.abs(wanted - got) <= Math.max(SHARE_TOLERANCE, ahead / picks, othersAhead / picks)) return [];
     return [`weight ${weight} got ${percent(got)} in place of ${percent(wanted)}`];
   });
 }

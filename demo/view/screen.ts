@@ -16,8 +16,11 @@ const FRAME_ENDS = '\x1b[?2026l';
 export function openScreen(scene: Scene, terminal: NodeJS.WriteStream): () => void {
   const colours = wantsColours(terminal);
   const draw = (): void => {
-    const { columns = 80, rows = 24 } = terminal;
-    const lines = picture(scene, rows, Date.now()).map((line) => `${render(line, columns, colours)}\x1b[K`);
+    // Some terminals say 0, not knowing their size.
+    const columns = terminal.columns || 80;
+    const lines = picture(scene, terminal.rows || 24, Date.now()).map(
+      (line) => `${render(line, columns, colours)}\x1b[K`,
+    );
     terminal.write(`${FRAME_BEGINS}\x1b[H${lines.join('\r\n')}\x1b[J${FRAME_ENDS}`);
   };
   let open = true;
