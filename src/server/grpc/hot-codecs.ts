@@ -6,6 +6,7 @@ import {
   type AcquireKeyResponse,
   AcquireKeyResponseSchema,
   type Lease,
+  LeaseSchema,
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 
 /**
@@ -156,9 +157,12 @@ const ROOM = 16 * 1024;
 const HEAD = 4;
 const scratch = Buffer.allocUnsafeSlow(ROOM);
 
+/** Whether the messages have just the fields that are written here; one added later is left to the generated codec. */
+const COMPLETE = LeaseSchema.fields.length === 10 && AcquireKeyResponseSchema.fields.length === 3;
+
 export function encodeAcquireKeyResponse(message: AcquireKeyResponse): Buffer {
   const { lease, waited } = message;
-  if (lease === undefined || message.$unknown !== undefined || !usual(lease) || !usualTime(waited)) {
+  if (!COMPLETE || lease === undefined || message.$unknown !== undefined || !usual(lease) || !usualTime(waited)) {
     return generated(message);
   }
   let at = leaseBody(lease, HEAD);
