@@ -1,5 +1,7 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import {
   Outcome,
@@ -96,7 +98,7 @@ describe('a server that is told to stop', () => {
 
   test('ends within 10 s though clients hold streams open that they never read', async () => {
     const dataDir = tempDir();
-    const server = await ServerProcess.start({ dataDir });
+    const server = await ServerProcess.start({ dataDir, http: '127.0.0.1:0' });
     const balancer = server.connect();
     await importKeys(balancer, 5_000);
     for (const address of [server.grpc, server.socket]) {
@@ -114,6 +116,13 @@ describe('a server that is told to stop', () => {
         .pause();
     }
     await eventually(async () => (await balancer.keyBalancer.getStats({})).total!.activeLeases).toBe(2000n);
+    // And connections whose clients never say or read a word.
+    for (const address of [server.grpc, server.http]) {
+      const silent = connect(Number(address.split(':')[1]), '127.0.0.1');
+      silent.on('error', () => {});
+      onTestFinished(() => void silent.destroy());
+      await once(silent, 'connect');
+    }
     const stopping = performance.now();
     expect(await server.stop('SIGTERM')).toEqual({ code: 0, signal: null });
     expect(performance.now() - stopping).toBeLessThan(STOPPED_MS);

@@ -90,8 +90,17 @@ export class GrpcServer {
   /** Stops listening and lets what is sent arrive; after `graceMs` cuts what is left. */
   async close(graceMs: number): Promise<void> {
     this.#health.endWatching();
-    const cut = setTimeout(() => this.#server.forceShutdown(), graceMs);
-    await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    let cut: NodeJS.Timeout | undefined;
+    await Promise.race([
+      new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve())),
+      new Promise<void>((resolve) => {
+        cut = setTimeout(() => {
+          this.#server.forceShutdown();
+          // A client that reads nothing never closes its end: its connection goes with the process.
+          setImmediate(resolve);
+        }, graceMs);
+      }),
+    ]);
     clearTimeout(cut);
     if (this.#socket !== undefined) rmSync(this.#socket, { force: true });
   }
