@@ -30,7 +30,7 @@ test('the address is the one that is listened on, with brackets for IPv6', async
 test('a port in use is an error that names the address', async () => {
   const first = await openDoor({});
   const port = Number(first.address.split(':')[1]);
-  await expect(openDoor({}, { port })).rejects.toThrow(`cannot listen on 127.0.0.1:${port}: listen EADDRINUSE`);
+  await expect(openDoor({}, { port })).rejects.toThrow(`cannot listen on 127.0.0.1:${port}: the port is in use`);
 });
 
 test('connections are kept for the next request, until the server drains', async () => {
