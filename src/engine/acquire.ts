@@ -24,6 +24,8 @@ export interface WaitingAcquire extends Waiter, Due {
   readonly order: Order;
   /** None of the keys that were in its lanes when waiting acquires were last served will do. */
   tried: boolean;
+  /** Keys of its lane are kept free for it. */
+  holds: boolean;
   readonly granted: (granted: Granted, now: number) => void;
   readonly timedOut: (now: number) => void;
   readonly refused: (error: BalancerError) => void;
@@ -35,6 +37,9 @@ export function acquireNow(engine: Engine, pool: Pool, order: Order, now: number
   return comesAfterBatch(lane, order) ? undefined : grant(engine, pool, lane, order, now);
 }
 
+/** For so long keys stay free for an acquire that waits for many at once; then it takes its chances like everyone. */
+const BATCH_HOLD_MS = 5_000;
+
 /**
  * Whether an acquire that waits for many keys at once comes before the order. Keys stay free for it, else those who want just
  * one would take them as they come and it would never see enough.
@@ -42,7 +47,7 @@ export function acquireNow(engine: Engine, pool: Pool, order: Order, now: number
 function comesAfterBatch(lane: Lane, order: Order): boolean {
   if (lane.waitingBatches === 0) return false;
   let waiter = lane.waiting.first() as WaitingAcquire | undefined;
-  while (waiter !== undefined && waiter.order.batches === undefined) {
+  while (waiter !== undefined && !waiter.holds) {
     waiter = lane.waiting.after(waiter) as WaitingAcquire | undefined;
   }
   return waiter !== undefined && waiter.priority >= order.priority;
@@ -90,6 +95,7 @@ export function wait(
     lane,
     order,
     tried: false,
+    holds: order.batches !== undefined,
     priority: order.priority,
     arrival: ++engine.arrivals,
     previous: undefined,
@@ -98,6 +104,12 @@ export function wait(
     deadline: 0,
     heapIndex: -1,
     timedOut: (at) => {
+      if (at < deadline) {
+        waiter.holds = false;
+        engine.waitDeadlines.set(waiter, deadline);
+        engine.supplied.add(pool);
+        return;
+      }
       giveUp(engine, waiter);
       callbacks.refused(shortage(engine, pool, pool.laneFor(order.model, at), order, at));
     },
@@ -105,7 +117,7 @@ export function wait(
   lane.waiting.add(waiter);
   if (order.batches !== undefined) lane.waitingBatches++;
   pool.waiting++;
-  engine.waitDeadlines.set(waiter, deadline);
+  engine.waitDeadlines.set(waiter, waiter.holds ? Math.min(deadline, now + BATCH_HOLD_MS) : deadline);
   return waiter;
 }
 
@@ -126,13 +138,15 @@ function leaveQueue(engine: Engine, waiter: WaitingAcquire): void {
 
 /**
  * Gives what is free to those who wait, over all lanes of the pool in the queue's order. An acquire that can use none of the
- * free keys is passed over, but for one that waits for many at once: nothing of its lane goes to those behind it.
+ * free keys is passed over, but for one that waits for many at once: for a while nothing of its lane goes to those behind it.
+ * Where every key is gone or disabled, all are told so.
  *
  * Of an acquire that was passed over before only the keys that became free since are tried, so that many who wait for what is
  * not there cost little.
  */
 export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
   engine.supplied.delete(pool);
+  if (pool.waiting > 0 && pool.enabledKeys === 0) dismissAll(engine, pool, now);
   const heads: { lane: Lane; waiter: WaitingAcquire }[] = [];
   if (pool.waiting > 0) {
     for (const lane of pool.lanes.values()) {
@@ -157,7 +171,7 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
     } else {
       waiter.tried = true;
     }
-    const blocked = granted === undefined && waiter.order.batches !== undefined;
+    const blocked = granted === undefined && waiter.holds;
     if (next === undefined || blocked || lane.size === 0) heads.splice(index, 1);
     else head.waiter = next;
   }
@@ -165,6 +179,16 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
   if (heads.length === 0) pool.fresh.clear();
   // Batches that were tried and given back supplied the pool.
   engine.supplied.delete(pool);
+}
+
+function dismissAll(engine: Engine, pool: Pool, now: number): void {
+  for (const lane of pool.lanes.values()) {
+    for (let first = lane.waiting.first(); first !== undefined; first = lane.waiting.first()) {
+      const waiter = first as WaitingAcquire;
+      leaveQueue(engine, waiter);
+      waiter.refused(shortage(engine, pool, lane, waiter.order, now));
+    }
+  }
 }
 
 /** Tells cheaply of an acquire that was passed over before that it would be again. */

@@ -2,7 +2,7 @@ import { type KeyState, Outcome } from '../gen/keybalancer/v1/keybalancer_pb.ts'
 import { serveWaiting, type WaitingAcquire } from './acquire.ts';
 import { Changes } from './changes.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
-import { BalancerError } from './errors.ts';
+import { BalancerError, shown } from './errors.ts';
 import { HEALTHY, type Health } from './health.ts';
 import { isFull, type Key, type KeyRecord, leaseLimit, ordinalOf, type Project, type Resting, stateOf } from './key.ts';
 import { Lane } from './lane.ts';
@@ -91,7 +91,7 @@ export class Engine {
   pool(name: string): Pool {
     const pool = this.pools.get(name);
     if (pool === undefined) {
-      throw new BalancerError('POOL_NOT_FOUND', `pool ${JSON.stringify(name)} does not exist`, {
+      throw new BalancerError('POOL_NOT_FOUND', `pool ${shown(name)} does not exist`, {
         metadata: { pool: name },
       });
     }
@@ -101,7 +101,7 @@ export class Engine {
   key(id: string): Key {
     const key = this.keys.get(ordinalOf(id) ?? -1);
     if (key === undefined) {
-      throw new BalancerError('KEY_NOT_FOUND', `key ${JSON.stringify(id)} does not exist`, {
+      throw new BalancerError('KEY_NOT_FOUND', `key ${shown(id)} does not exist`, {
         metadata: { key_id: id },
       });
     }
@@ -151,6 +151,7 @@ export class Engine {
       leases: new Set(),
       usage: fresh.usage ?? noUsage(),
       lastAcquire: fresh.lastAcquire,
+      secretSince: -Infinity,
       record: fresh.record,
       rests: fresh.rests ?? [],
       keys: new Set(),

@@ -1,3 +1,4 @@
+import { redact } from '../gemini/redact.ts';
 import type { ErrorReason } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 
 /** Names of google.rpc.Code that KeyBalancer answers with. */
@@ -77,8 +78,12 @@ export function invalidField(field: string, value: unknown, allowed: string): Ba
   });
 }
 
-/** A value as it may be shown in a message: quoted, escaped and cut. Not for fields that may hold a secret. */
-function shown(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
-  return String(value);
+/**
+ * A value as it may be shown in a message: quoted, escaped and cut, and without what looks like an API key that came into the
+ * wrong field. Not for fields that hold a secret.
+ */
+export function shown(value: unknown): string {
+  if (typeof value !== 'string') return String(value);
+  const text = redact(value.slice(0, 200));
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
 }

@@ -15,6 +15,8 @@ export interface Verdict {
 }
 
 const MINUTE = 60_000;
+/** What a limit rests at the least, whatever delay Gemini stated: "0s" was seen, for a spent day too. */
+const LEAST_REST = 2_000;
 /** Nothing that a report says rests longer than this. */
 const LONGEST_REST = 24 * 60 * MINUTE;
 /** Before a repeat when the provider, not a key, had trouble. */
@@ -45,7 +47,8 @@ export function judge(finding: Finding): Verdict {
     case ErrorClass.QUOTA_EXHAUSTED_DAY:
     case ErrorClass.QUOTA_ZERO:
     case ErrorClass.BILLING: {
-      const forMs = Math.min(LONGEST_REST, finding.retryDelayMs ?? MINUTE);
+      const least = finding.errorClass === ErrorClass.QUOTA_EXHAUSTED_DAY ? MINUTE : LEAST_REST;
+      const forMs = Math.min(LONGEST_REST, Math.max(least, finding.retryDelayMs ?? MINUTE));
       return {
         failed: true,
         ownFault: false,

@@ -38,6 +38,8 @@ export interface Key extends Resting {
   readonly leases: Set<Lease>;
   readonly usage: UsageCounts;
   lastAcquire: number | undefined;
+  /** When its API key was replaced; what leases of before report says nothing of the new one. In this run only. */
+  secretSince: number;
   readonly record: KeyRecord;
 }
 

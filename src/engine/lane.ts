@@ -82,10 +82,9 @@ export class Lane {
     const virtualTime = this.virtualTimes[tier]!;
     const pass = this.#pass[slot]!;
     const known = !Number.isNaN(pass) && this.#tier[slot] === tier;
-    if (!known || pass < virtualTime) {
-      this.#pass[slot] = virtualTime;
-      this.touched.add(slot);
-    }
+    // Not touched by that: after a restart a key without a stored turn joins at V just so, and a new lane would have to store one
+    // for every key of its pool.
+    if (!known || pass < virtualTime) this.#pass[slot] = virtualTime;
     this.#tier[slot] = tier;
     this.#insert(slot);
   }

@@ -147,7 +147,9 @@ function learn(
 ): (at: number) => void {
   const { key } = lease;
   const nothing = (): void => {};
-  if (outcome === Outcome.UNUSED || verdict?.callersFault) return nothing;
+  // What was called with a key that was replaced since says nothing of its successor.
+  const replaced = lease.acquireTime < key.secretSince;
+  if (outcome === Outcome.UNUSED || verdict?.callersFault || replaced) return nothing;
   if (finding === undefined || verdict === undefined || !verdict.failed) {
     engine.setHealth(key, succeeded(key.health, now), now);
     return nothing;

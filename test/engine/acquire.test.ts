@@ -427,11 +427,11 @@ describe('what could not be stored', () => {
     const rig = new Rig();
     const key = rig.addKey({ project: 'p' });
     const [one, two] = [rig.acquire({ model: 'pro' })!, rig.acquire({ model: 'flash' })!];
-    rig.rest(key, 'lite', 500);
+    rig.rest(key, 'lite', 5_000);
     const limit = { scope: 'project-model' as const, retryDelayMs: 9_000 };
     const first = rig.fail(one, ErrorClass.RATE_LIMITED_MINUTE, limit);
     rig.fail(two, ErrorClass.RATE_LIMITED_MINUTE, limit);
-    rig.pass(500);
+    rig.pass(5_000);
     first.undo(rig.now);
     expect(key.project!.rests.map(({ model }) => model)).toEqual(['flash']);
     expect(rig.acquire({ model: 'pro' })).toBeDefined();
@@ -493,9 +493,9 @@ test('nothing grows with the number of leases ever given', () => {
 test('a project that no key names any more is forgotten once it rests no longer', () => {
   const rig = new Rig();
   const key = rig.addKey({ project: 'p' });
-  rig.rest(key, '', 1_000);
+  rig.rest(key, '', 5_000);
   rig.change(key, { project: 'q' });
   expect(rig.engine.projects.has('p')).toBe(true);
-  rig.pass(1_000);
+  rig.pass(5_000);
   expect([...rig.engine.projects.keys()]).toEqual(['q']);
 });

@@ -242,6 +242,22 @@ describe('the queue', () => {
     expect(third.granted).toBeUndefined();
   });
 
+  test('keys stay free for a batch for 5 s; then those who want just one go on, who wait and who come', () => {
+    const rig = new Rig({ maxConcurrentLeases: 1, defaultLeaseTtlMs: 600_000 });
+    rig.addKeys(3);
+    rig.acquire();
+    const batch = rig.wait(batches(3), 600_000);
+    const waited = rig.wait();
+    rig.pass(4_999);
+    expect(waited.granted).toBeUndefined();
+    expect(rig.acquire()).toBeUndefined();
+    rig.pass(1);
+    rig.pass(0);
+    expect(waited.granted).toBeDefined();
+    expect(rig.acquire()).toBeDefined();
+    expect(batch.granted).toBeUndefined();
+  });
+
   test('a batch is not starved by those who want just one: keys stay free for it, but not from a larger priority', () => {
     const rig = new Rig({ maxConcurrentLeases: 1 });
     rig.addKeys(4);

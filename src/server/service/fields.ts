@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Duration } from '@bufbuild/protobuf/wkt';
-import { BalancerError, invalidField } from '../../engine/errors.ts';
+import { BalancerError, invalidField, shown } from '../../engine/errors.ts';
 import { DEFAULT_POOL } from '../../engine/settings.ts';
 import { normalizeModel } from '../../gemini/model-name.ts';
 import type { Idempotency } from '../../store/store.ts';
@@ -24,8 +24,7 @@ export const refused = invalidField;
 export function poolName(value: string): string {
   if (value === '') return DEFAULT_POOL.pool;
   if (POOL_NAME.test(value)) return value;
-  const shown = JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}…` : value);
-  throw new BalancerError('POOL_NOT_FOUND', `pool ${shown} does not exist; no pool can have that name`);
+  throw new BalancerError('POOL_NOT_FOUND', `pool ${shown(value)} does not exist; no pool can have that name`);
 }
 
 /** The name of a pool that is to come into being. */

@@ -1,6 +1,6 @@
 import { serveWaiting } from '../../engine/acquire.ts';
 import { endingOf } from '../../engine/engine.ts';
-import { BalancerError } from '../../engine/errors.ts';
+import { BalancerError, shown } from '../../engine/errors.ts';
 import { HEALTHY } from '../../engine/health.ts';
 import { type Key, keyId, ordinalOf, type Resting, stateOf } from '../../engine/key.ts';
 import { type Lease, LeaseState } from '../../engine/lease.ts';
@@ -114,6 +114,7 @@ export class KeyAdmin {
               Object.assign(key.record, { ...record, revision: key.record.revision });
               if (newApiKey !== undefined) {
                 secrets.set(key.ordinal, newApiKey);
+                key.secretSince = now;
                 this.#clear(key, [key], now);
               }
               engine.changeKey(key, settings, now);
@@ -249,6 +250,7 @@ const UNUSED = {
   leases: new Set<Lease>(),
   usage: noUsage(),
   lastAcquire: undefined,
+  secretSince: -Infinity,
   rests: [],
   keys: new Set<Key>(),
   deadline: 0,
@@ -277,8 +279,5 @@ function countsWithout(key: Key): Pick<Rows, 'poolUsage' | 'modelUsage'> {
 /** An etag that is given must be the present one. */
 export function checkEtag(given: string, version: number, what: string): void {
   if (given === '' || given === etagOf(version)) return;
-  throw new BalancerError(
-    'ETAG_MISMATCH',
-    `${what} was changed since etag ${JSON.stringify(given)} was read; read it anew`,
-  );
+  throw new BalancerError('ETAG_MISMATCH', `${what} was changed since etag ${shown(given)} was read; read it anew`);
 }

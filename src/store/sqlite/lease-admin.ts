@@ -1,6 +1,6 @@
 import { serveWaiting } from '../../engine/acquire.ts';
 import { endingOf } from '../../engine/engine.ts';
-import { BalancerError } from '../../engine/errors.ts';
+import { BalancerError, shown } from '../../engine/errors.ts';
 import { keyId } from '../../engine/key.ts';
 import { type Lease, LeaseState, leaseRef } from '../../engine/lease.ts';
 import type { LeaseView, Page } from '../store.ts';
@@ -35,7 +35,7 @@ export class LeaseAdmin {
     const [boot, seq] = parsedRef(ref) ?? [0, 0];
     const lease = engine.leases.get(boot)?.get(seq);
     if (lease?.state !== LeaseState.ACTIVE) {
-      throw new BalancerError('LEASE_NOT_FOUND', `no active lease has the ref ${JSON.stringify(ref)}`);
+      throw new BalancerError('LEASE_NOT_FOUND', `no active lease has the ref ${shown(ref)}`);
     }
     engine.suspend(lease, LeaseState.LEFT, clock.now());
     serveWaiting(engine, lease.key.pool, clock.now());

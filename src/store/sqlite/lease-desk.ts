@@ -26,9 +26,8 @@ export class LeaseDesk {
       async (answer) => {
         const given = JSON.parse(answer) as Given;
         const lease = this.#grants.active(given);
-        const manner = { affinityHit: false, waitedMs: 0, replayed: true };
         const apiKey = this.#grants.cachedSecret(lease.key) ?? (await this.#grants.secret(lease.key));
-        return this.#grants.grant(lease, apiKey, given[2], manner);
+        return this.#grants.grant(lease, apiKey, given, { waitedMs: 0, replayed: true });
       },
     );
   }
@@ -47,14 +46,14 @@ export class LeaseDesk {
         const granted =
           this.#leaseNow(request.pool, order, request.maxWaitMs) ??
           (await this.#leaseLater(request.pool, order, request.maxWaitMs, signal));
-        const given = granted.batches.map((batch) => batch.map((lease) => this.#grants.given(lease)));
+        const given = granted.batches.map((batch) => batch.map((lease) => this.#grants.given(lease, false)));
         replays.remember(request.idempotency, given);
-        const manner = { affinityHit: false, waitedMs: clock.now() - since, replayed: false };
+        const manner = { waitedMs: clock.now() - since, replayed: false };
         return answered(await this.#grants.grantAll(given, manner));
       },
       async (answer) => {
-        const manner = { affinityHit: false, waitedMs: 0, replayed: true };
-        return answered(await this.#grants.grantAll(JSON.parse(answer) as Given[][], manner));
+        const given = JSON.parse(answer) as Given[][];
+        return answered(await this.#grants.grantAll(given, { waitedMs: 0, replayed: true }));
       },
     );
   }
@@ -85,10 +84,10 @@ export class LeaseDesk {
       waitedMs = clock.now() - since;
     }
     const lease = granted.batches[0]![0]!;
-    const given = this.#grants.given(lease);
+    const given = this.#grants.given(lease, granted.affinityHit);
     replays.remember(request.idempotency, given);
     const apiKey = this.#grants.cachedSecret(lease.key) ?? (await this.#grants.secret(lease.key));
-    return this.#grants.grant(lease, apiKey, given[2], { affinityHit: granted.affinityHit, waitedMs, replayed: false });
+    return this.#grants.grant(lease, apiKey, given, { waitedMs, replayed: false });
   }
 
   /** undefined: there is no key now, and the order may wait. */

@@ -7,13 +7,13 @@ import type { LeaseContext } from './lease-context.ts';
 
 /**
  * What is remembered of a lease that was given, so that a repeat gets the same lease id: boot, number, and when it was to expire
- * then, in wall-clock milliseconds. Renewals and the wall clock's own moves change what the lease itself says of that.
+ * then, in wall-clock milliseconds, and whether its affinity key chose it. Renewals and the wall clock's own moves change what the
+ * lease itself says of its expiry.
  */
-export type Given = [boot: number, seq: number, firstExpiry: number];
+export type Given = [boot: number, seq: number, firstExpiry: number, affinityHit: boolean];
 
-/** How a lease came about, as its grant says. */
+/** How a grant came about, as it says itself. */
 interface Manner {
-  affinityHit: boolean;
   waitedMs: number;
   replayed: boolean;
 }
@@ -29,8 +29,8 @@ export class LeaseGrants {
     this.#context = context;
   }
 
-  given(lease: Lease): Given {
-    return [lease.boot, lease.seq, Math.floor(lease.expireTime + this.#context.clock.wallOffset())];
+  given(lease: Lease, affinityHit: boolean): Given {
+    return [lease.boot, lease.seq, Math.floor(lease.expireTime + this.#context.clock.wallOffset()), affinityHit];
   }
 
   /** The lease, if it is still active: of a first call, whose repeat wants it again. */
@@ -45,10 +45,11 @@ export class LeaseGrants {
     );
   }
 
-  grant(lease: Lease, apiKey: string, firstExpiry: number, { affinityHit, waitedMs, replayed }: Manner): LeaseGrant {
+  grant(lease: Lease, apiKey: string, given: Given, { waitedMs, replayed }: Manner): LeaseGrant {
     const { clock, leaseIds } = this.#context;
     const { key, boot, seq, caller, model } = lease;
     const { ordinal } = key;
+    const [, , firstExpiry, affinityHit] = given;
     return {
       leaseId: leaseIds.sign({ boot, seq, ordinal, expireTime: firstExpiry, caller, model }),
       keyId: keyId(ordinal),
@@ -72,10 +73,9 @@ export class LeaseGrants {
     for (const [index, batch] of active.entries()) {
       const leases: LeaseGrant[] = [];
       for (const lease of batch) {
-        const [, , firstExpiry] = batches[index]![leases.length]!;
-        leases.push(
-          this.grant(lease, this.cachedSecret(lease.key) ?? (await this.secret(lease.key)), firstExpiry, manner),
-        );
+        const given = batches[index]![leases.length]!;
+        const apiKey = this.cachedSecret(lease.key) ?? (await this.secret(lease.key));
+        leases.push(this.grant(lease, apiKey, given, manner));
         if (++made % SLICE === 0) await pause();
       }
       grants.push(leases);

@@ -1,4 +1,4 @@
-import { BalancerError } from '../../engine/errors.ts';
+import { BalancerError, shown } from '../../engine/errors.ts';
 import type { Idempotency } from '../store.ts';
 import type { ReplayRow } from './journal.ts';
 
@@ -30,7 +30,8 @@ export class Replays {
 
   /**
    * Runs `first` for a request seen for the first time, `again` with the remembered answer for a repeat. A repeat that comes
-   * while the first still runs gets its result. Failures are not remembered.
+   * while the first still runs gets its result, unless the first one's caller gives up: then the repeat takes its place.
+   * Failures are not remembered.
    */
   async once<T extends object>(
     idempotency: Idempotency | undefined,
@@ -42,7 +43,12 @@ export class Replays {
     const running = this.#running.get(name);
     if (running !== undefined) {
       check(idempotency, running.contentHash);
-      return { ...((await running.result) as T), replayed: true };
+      try {
+        return { ...((await running.result) as T), replayed: true };
+      } catch (error) {
+        if (!(error instanceof BalancerError) || error.reason !== 'OPERATION_CANCELLED') throw error;
+        return this.once(idempotency, first, again);
+      }
     }
     this.#expire();
     const known = this.#answers.get(name);
@@ -104,7 +110,7 @@ function check(idempotency: Idempotency, contentHash: string): void {
   if (idempotency.contentHash === contentHash) return;
   throw new BalancerError(
     'REQUEST_ID_REUSED',
-    `request_id ${JSON.stringify(idempotency.requestId)} was used before with other content`,
+    `request_id ${shown(idempotency.requestId)} was used before with other content`,
     { metadata: { request_id: idempotency.requestId } },
   );
 }

@@ -182,5 +182,73 @@ export function leasesConform(newPlace: () => StorePlace): void {
       expect(await reasonOf(bench.store.acquire(acquireOrder()))).toBe('DRAINING');
       expect(await bench.store.report(report(leaseId))).toMatchObject({ duplicate: false });
     });
+
+    test('a repeat takes the place of a first call whose caller gave up', async () => {
+      const bench = await StoreBench.open(newPlace());
+      const [keyId] = await bench.addKeys('AQ.key-a');
+      await bench.store.updatePool({ pool: 'default', etag: '', change: { maxTotalLeases: 1 } });
+      const { leaseId } = await bench.store.acquire(acquireOrder());
+      const idempotency = { caller: 'local', method: 'AcquireKey', requestId: 'r-2', contentHash: 'x' };
+      const order = acquireOrder({ idempotency, maxWaitMs: 60_000 });
+      const gone = new AbortController();
+      const first = bench.store.acquire(order, gone.signal);
+      const second = bench.store.acquire(order);
+      gone.abort();
+      expect(await reasonOf(first)).toBe('OPERATION_CANCELLED');
+      await bench.store.report(report(leaseId));
+      expect(await second).toMatchObject({ keyId, replayed: false });
+      await bench.sums();
+    });
+
+    test('a repeat says as the first answer did whether the affinity key chose', async () => {
+      const bench = await StoreBench.open(newPlace());
+      await bench.addKeys('AQ.key-a');
+      await bench.picks(1, { affinityKey: 'chat 7' });
+      const idempotency = { caller: 'local', method: 'AcquireKey', requestId: 'r-3', contentHash: 'x' };
+      const order = acquireOrder({ idempotency, affinityKey: 'chat 7' });
+      const first = await bench.store.acquire(order);
+      await bench.restart();
+      const { waitedMs: _, ttlMs: __, ...again } = await bench.store.acquire(order);
+      expect(first).toMatchObject({ ...again, affinityHit: true, replayed: false });
+    });
+
+    test('who waits is told at once when the last key is deleted', async () => {
+      const bench = await StoreBench.open(newPlace());
+      const [keyId] = await bench.addKeys('AQ.key-a');
+      await bench.store.updatePool({ pool: 'default', etag: '', change: { maxTotalLeases: 1 } });
+      await bench.picks(1);
+      const waiting = bench.store.acquire(acquireOrder({ maxWaitMs: 3_600_000 }));
+      await bench.store.deleteKey({ keyId: keyId!, etag: '', allowMissing: false });
+      expect(await reasonOf(waiting)).toBe('POOL_EMPTY');
+    });
+
+    test('what was called with a key that was replaced since says nothing of its successor', async () => {
+      const bench = await StoreBench.open(newPlace());
+      const [keyId] = await bench.addKeys('AQ.key-a');
+      const { leaseId } = await bench.store.acquire(acquireOrder());
+      bench.pass(1);
+      const update = { keyId: keyId!, etag: '', change: {}, newApiKey: 'AQ.key-new', idempotency: undefined };
+      await bench.store.updateKey(update);
+      const finding = { errorClass: ErrorClass.KEY_INVALID, scope: 'key' as const, retryDelayMs: undefined };
+      const answer = await bench.store.report(report(leaseId, { outcome: Outcome.FAILURE, finding }));
+      expect(answer.key).toMatchObject({ effectiveWeight: 1, cooldowns: [], usage: { failed: 1 } });
+    });
+
+    test('a limit rests at least a moment, and a spent day a minute, whatever delay is stated', async () => {
+      const bench = await StoreBench.open(newPlace());
+      await bench.addKeys('AQ.key-a');
+      for (const [errorClass, restMs] of [
+        [ErrorClass.RATE_LIMITED_MINUTE, 2_000],
+        [ErrorClass.QUOTA_EXHAUSTED_DAY, 60_000],
+      ] as const) {
+        const { leaseId } = await bench.store.acquire(acquireOrder({ model: MODEL }));
+        const finding = { errorClass, scope: 'project-model' as const, retryDelayMs: 0 };
+        await bench.store.report(report(leaseId, { outcome: Outcome.FAILURE, finding }));
+        bench.pass(restMs - 1);
+        expect(await reasonOf(bench.store.acquire(acquireOrder({ model: MODEL })))).toBe('NO_KEY_AVAILABLE');
+        bench.pass(1);
+      }
+      expect(await bench.picks(1, { model: MODEL })).toHaveLength(1);
+    });
   });
 }
