@@ -4,10 +4,10 @@ import {
   type AcquireKeyRequest,
   AcquireKeyRequestSchema,
   type AcquireKeyResponse,
-  Outcome,
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { AcquireOrder, LeaseGrant } from '../../store/store.ts';
+import type { AcquireOrder } from '../../store/store.ts';
 import * as fields from './fields.ts';
+import { giveBack } from './give-back.ts';
 import { leaseMessage } from './key-messages.ts';
 import type { ServiceContext } from './service-context.ts';
 import type { CallContext } from './service-functions.ts';
@@ -30,29 +30,16 @@ export async function acquireKey(
   const waits = order.maxWaitMs > 0;
   const grant = await context.store.acquire(order, waits ? call.signal : undefined);
   // Whoever leaves just as the key comes gets no answer; one with a request_id can still ask for it again.
-  if (waits && call.signal.aborted && order.idempotency === undefined) await giveBack(context, grant, call);
+  if (waits && call.signal.aborted && order.idempotency === undefined) {
+    await giveBack(context, call.caller, grant.leaseId);
+    throw new BalancerError('OPERATION_CANCELLED', 'the caller gave up as the key came; it was given back unused');
+  }
   return {
     $typeName: 'keybalancer.v1.AcquireKeyResponse',
     lease: leaseMessage(grant),
     waited: durationMessage(grant.waitedMs),
     replayed: grant.replayed,
   };
-}
-
-async function giveBack({ store }: ServiceContext, { leaseId }: LeaseGrant, { caller }: CallContext): Promise<never> {
-  await store.report({
-    caller,
-    leaseId,
-    outcome: Outcome.UNUSED,
-    finding: undefined,
-    latencyMs: undefined,
-    inputTokens: 0,
-    outputTokens: 0,
-    cachedTokens: 0,
-    keepLease: false,
-    idempotency: undefined,
-  });
-  throw new BalancerError('OPERATION_CANCELLED', 'the caller gave up as the key came; it was given back unused');
 }
 
 function acquireOrder(request: AcquireKeyRequest, call: CallContext, sessionId: string): AcquireOrder {

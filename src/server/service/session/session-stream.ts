@@ -12,6 +12,7 @@ import {
 } from '../../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { acquireKey } from '../acquire-key.ts';
 import * as fields from '../fields.ts';
+import { giveBack } from '../give-back.ts';
 import { itemError } from '../item-error.ts';
 import { renewLease } from '../renew-lease.ts';
 import { reportResult } from '../report-result.ts';
@@ -254,20 +255,7 @@ export class SessionStream {
   /** A lease that its client never got. Where that cannot be stored, it expires. */
   #giveBack(leaseId: string | undefined): void {
     if (leaseId === undefined) return;
-    this.#context.store
-      .report({
-        caller: this.#call.caller,
-        leaseId,
-        outcome: Outcome.UNUSED,
-        finding: undefined,
-        latencyMs: undefined,
-        inputTokens: 0,
-        outputTokens: 0,
-        cachedTokens: 0,
-        keepLease: false,
-        idempotency: undefined,
-      })
-      .catch(() => {});
+    giveBack(this.#context, this.#call.caller, leaseId).catch(() => {});
   }
 
   /** What the store could not write now it writes once it can, or the leases expire. */
