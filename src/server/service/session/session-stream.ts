@@ -4,7 +4,6 @@ import {
   type AcquireKeyRequest,
   type Operation,
   type OperationResult,
-  Outcome,
   type RenewLeaseRequest,
   type ReportResultRequest,
   type SessionRequest,
