@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import { CliError, EXIT } from './exit-code.ts';
+import { inCommandWords } from './field-words.ts';
 
 export interface Explanation {
   exitCode: number;
@@ -17,6 +18,9 @@ const EXIT_CODE_OF: Record<string, number> = {
   MasterKeyError: EXIT.failed,
 };
 
+/** What the transport says of a server that is not there, or does not answer in time. */
+const NOT_REACHED = ['UNAVAILABLE', 'DEADLINE_EXCEEDED'];
+
 /** What an error means for a person and for the exit code. */
 export function explain(error: unknown): Explanation {
   if (error instanceof CliError) return { exitCode: error.exitCode, message: error.message };
@@ -27,15 +31,20 @@ export function explain(error: unknown): Explanation {
   const { code, reason } = error as { code?: string; reason?: string };
   if (error.name === 'KeyBalancerError') {
     // Without a reason it was the transport that spoke.
-    return {
-      exitCode: code === 'UNAVAILABLE' && reason === '' ? EXIT.notReached : EXIT.failed,
-      message: error.message,
-    };
+    if (reason === '' && NOT_REACHED.includes(code ?? '')) {
+      return { exitCode: EXIT.notReached, message: error.message + hintOf(error.message) };
+    }
+    return { exitCode: EXIT.failed, message: inCommandWords(error.message) };
   }
   // The system's refusals, such as a port in use, say enough; anything else is a fault of this program.
   const message =
     code !== undefined && /^E[A-Z0-9]+$/.test(code) ? error.message : `unexpected: ${error.stack ?? error.message}`;
   return { exitCode: EXIT.failed, message };
+}
+
+/** Whoever answers, but not in HTTP/2, may well be the server's other door. */
+function hintOf(message: string): string {
+  return message.includes('Protocol error') ? '; is it the HTTP port? --address takes that of gRPC' : '';
 }
 
 /** A word that can be quoted: an option or command, perhaps misspelt. Anything else may be an API key in the wrong place. */

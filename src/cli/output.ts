@@ -12,6 +12,7 @@ export class Output {
   readonly #err: NodeJS.WriteStream;
   readonly #colours: boolean;
   #closed = false;
+  #failed = false;
   #progressDrawn = false;
 
   constructor(out: NodeJS.WriteStream, err: NodeJS.WriteStream) {
@@ -21,9 +22,13 @@ export class Output {
     this.progressive = err.isTTY === true;
     // hasColors knows NO_COLOR and terminals that have none.
     this.#colours = this.terminal && out.hasColors();
-    // `| head` closes the pipe when it has seen enough: that is no failure, and not the end of an import either.
-    out.on('error', () => {
+    // Standard output may end before the command does, which is not the end of an import.
+    out.on('error', (error: NodeJS.ErrnoException) => {
       this.#closed = true;
+      // `| head` closes the pipe when it has seen enough: that is no failure. A full disk is.
+      if (error.code === 'EPIPE' || this.#failed) return;
+      this.#failed = true;
+      this.complain(`standard output cannot be written: ${error.message}`);
     });
     err.on('error', () => {});
   }
@@ -31,6 +36,14 @@ export class Output {
   /** Whoever read standard output is gone: what would only be written may be left undone. */
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** Whether everything could be written, once it is: a reader who left early had what he wanted. */
+  async complete(): Promise<boolean> {
+    if (!this.#out.destroyed) await new Promise<void>((resolve) => this.#out.write('', () => resolve()));
+    // The stream tells of its error after its callbacks.
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    return !this.#failed;
   }
 
   /** Resolves when there is room for more, so that a slow reader costs no memory. */

@@ -24,8 +24,9 @@ const COMMANDS: readonly Entry[] = [
 /** Runs one command line and ends the process with its exit code. */
 export async function run(argv: readonly string[]): Promise<void> {
   const output = new Output(process.stdout, process.stderr);
-  const exitCode = await exitCodeOf(argv, output);
+  let exitCode = await exitCodeOf(argv, output);
   output.clearProgress();
+  if (!(await output.complete()) && exitCode === EXIT.done) exitCode = EXIT.failed;
   // What a command leaves open, such as a connection that waits to be used again, must not keep the process.
   process.exit(exitCode);
 }

@@ -1,7 +1,8 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import type { Balancer } from '../client/balancer.ts';
 import { connect } from '../client/connect.ts';
 import { readClientConfig } from '../server/config.ts';
+import { hasDatabase } from '../store/data-dir.ts';
 import { CliError, EXIT, exitCodeOfSignal } from './exit-code.ts';
 import { type ClientOptions, flagsOf } from './options.ts';
 import type { Output } from './output.ts';
@@ -15,10 +16,17 @@ export async function withBalancer(
   output: Output,
   use: (balancer: Balancer, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
+  await withReach(options, output, async (reach, signal) => use(await reach(), signal));
+}
+
+/** The same for a command that has something to look at before: `reach` connects, or opens the data dir, on its first call. */
+export async function withReach(
+  options: ClientOptions & { mayCreate?: boolean },
+  output: Output,
+  use: (reach: () => Promise<Balancer>, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
   const { address, dataDir, masterKey } = readClientConfig(flagsOf(options));
-  if (!options.mayCreate && address === undefined && !existsSync(dataDir)) {
-    throw new CliError(EXIT.notReached, `no server, and no data dir ${dataDir}; start one with \`keybalancer serve\``);
-  }
+  if (!options.mayCreate && address === undefined) checkThereIsData(dataDir);
   const interrupted = new AbortController();
   let received: 'SIGINT' | 'SIGTERM' | undefined;
   const onSignal = (name: 'SIGINT' | 'SIGTERM'): void => {
@@ -28,16 +36,30 @@ export async function withBalancer(
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  const balancer = await connect({
-    ...(address === undefined ? { dataDir } : { address }),
-    embedded: { masterKey, warn: (message) => output.complain(message) },
-  });
+  let reached: Promise<Balancer> | undefined;
+  const reach = (): Promise<Balancer> => {
+    reached ??= connect({
+      ...(address === undefined ? { dataDir } : { address }),
+      embedded: { masterKey, warn: (message) => output.complain(message) },
+    });
+    return reached;
+  };
   try {
-    await use(balancer, interrupted.signal);
+    await use(reach, interrupted.signal);
   } catch (error) {
     if (received === undefined || error instanceof CliError) throw error;
   } finally {
-    await balancer.close();
+    // Where it cannot be reached, there is nothing to close.
+    await (await reached?.catch(() => undefined))?.close();
   }
   if (received !== undefined) throw new CliError(exitCodeOfSignal(received), 'interrupted');
+}
+
+/** A command that only looks makes no database where there is none. */
+function checkThereIsData(dataDir: string): void {
+  const start = 'start one with `keybalancer serve`, or add keys';
+  if (!existsSync(dataDir)) throw new CliError(EXIT.notReached, `no server, and no data dir ${dataDir}; ${start}`);
+  if (statSync(dataDir).isDirectory() && !hasDatabase(dataDir)) {
+    throw new CliError(EXIT.notReached, `no server, and no KeyBalancer data in ${dataDir}; ${start}`);
+  }
 }

@@ -12,9 +12,9 @@ const STATES: Record<KeyState, string> = {
 
 const CAUSES: Record<ErrorClass, string> = {
   [ErrorClass.UNSPECIFIED]: 'no cause given',
-  [ErrorClass.KEY_INVALID]: 'key not valid',
-  [ErrorClass.KEY_SUSPENDED]: 'key or project suspended',
-  [ErrorClass.PERMISSION]: 'no permission',
+  [ErrorClass.KEY_INVALID]: 'the key was refused as invalid',
+  [ErrorClass.KEY_SUSPENDED]: 'the key was refused as suspended or leaked',
+  [ErrorClass.PERMISSION]: 'refused for lack of a permission',
   [ErrorClass.RATE_LIMITED_MINUTE]: 'too many requests a minute',
   [ErrorClass.RATE_LIMITED_TOKENS]: 'too many tokens a minute',
   [ErrorClass.SPEND_RATE_LIMITED]: 'spent too much in a short time',

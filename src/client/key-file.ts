@@ -6,6 +6,11 @@ import { invalidOption } from './errors.ts';
 import { readKeyLine } from './key-line.ts';
 import { type TextLine, textLines } from './text-lines.ts';
 
+/** As much of a Balancer as an import needs. */
+export interface KeyImporter {
+  readonly keyBalancer: Pick<Balancer['keyBalancer'], 'importKeys'>;
+}
+
 export interface ImportOptions {
   /** Default: "default". */
   pool?: string;
@@ -43,7 +48,7 @@ const SNIFFED = 8_192;
 
 /** Imports the keys of a file, line by line: KEY or KEY:WEIGHT; blank lines and those that begin with # are skipped. */
 export async function importKeyFile(
-  balancer: Balancer,
+  balancer: KeyImporter,
   path: string,
   options: ImportOptions = {},
 ): Promise<ImportSummary> {
@@ -53,7 +58,7 @@ export async function importKeyFile(
 
 /** The same from any stream, such as process.stdin. `name` is what errors call it. */
 export async function importKeyLines(
-  balancer: Balancer,
+  balancer: KeyImporter,
   chunks: AsyncIterable<Uint8Array | string>,
   options: ImportOptions = {},
   name = 'the input',
@@ -100,7 +105,7 @@ function keyOf({ text, cut }: TextLine): ReturnType<typeof readKeyLine> {
 }
 
 async function importBatch(
-  balancer: Balancer,
+  balancer: KeyImporter,
   keys: readonly KeyOfLine[],
   { pool = '', source = '', onConflict = 'keep', validateOnly = false, signal }: ImportOptions,
 ): Promise<readonly ImportKeyResult[]> {

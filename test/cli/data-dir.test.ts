@@ -1,15 +1,16 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fromJson } from '@bufbuild/protobuf';
 import Database from 'better-sqlite3';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import {
   CreateKeyResponseSchema,
   GetStatsResponseSchema,
   KeyState,
   ListKeysResponseSchema,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { cli } from '../support/cli.ts';
+import { Cli, cli, MAIN } from '../support/cli.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
@@ -105,14 +106,75 @@ describe('without a server, the commands open the data dir themselves', () => {
     const env = { KEYBALANCER_DATA_DIR: join(dir, 'data') };
     const binary = join(dir, 'binary');
     writeFileSync(binary, Buffer.from([0x41, 0, 0x42]));
+    const comments = join(dir, 'comments');
+    writeFileSync(comments, '# none yet\n\n');
     for (const [file, why] of [
       [join(dir, 'missing'), 'does not exist'],
       [dir, 'is a directory'],
       [binary, 'NUL'],
       ['/dev/null', 'no key in /dev/null'],
+      [comments, `no key in ${comments}`],
     ] as const) {
       const result = await cli(['import', file], { env });
       expect(result).toMatchObject({ exitCode: 1, stdout: '', stderr: expect.stringContaining(why) });
+    }
+    expect(await cli(['import', '-'], { env })).toMatchObject({
+      exitCode: 1,
+      stderr: 'keybalancer: no key in standard input\n',
+    });
+    expect(existsSync(env.KEYBALANCER_DATA_DIR)).toBe(false);
+  });
+
+  test('to import from a named pipe, and to stop at a signal where nobody writes to it', async () => {
+    const dir = tempDir();
+    const pipe = join(dir, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    const env = { KEYBALANCER_DATA_DIR: join(dir, 'data') };
+    const waitsForWriter = async (importing: Cli): Promise<void> => {
+      const fds = `/proc/${importing.child.pid}/fd`;
+      const open = (): boolean =>
+        readdirSync(fds).some((fd) => {
+          try {
+            return readlinkSync(join(fds, fd)) === pipe;
+          } catch {
+            return false;
+          }
+        });
+      await expect.poll(open, { timeout: 20_000 }).toBe(true);
+    };
+    for (const [signal, exitCode] of [
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+    ] as const) {
+      const alone = new Cli(['import', pipe], { env, input: '' });
+      await waitsForWriter(alone);
+      alone.child.kill(signal);
+      expect(await alone.ended).toEqual({ exitCode, stdout: '', stderr: 'keybalancer: interrupted\n' });
+    }
+    expect(existsSync(env.KEYBALANCER_DATA_DIR)).toBe(false);
+
+    const importing = new Cli(['import', pipe], { env, input: '' });
+    await waitsForWriter(importing);
+    writeFileSync(pipe, `${key(1)}\n${key(2)}\n`);
+    expect(await importing.ended).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('2 new') });
+  });
+
+  test('and say so, with exit code 1, when standard output takes no more', async () => {
+    const env = { HOME: tempDir(), PATH: process.env.PATH, KEYBALANCER_DATA_DIR: join(tempDir(), 'data') };
+    await cli(['add-key', '-'], { env, input: key(1) });
+    const full = openSync('/dev/full', 'w');
+    onTestFinished(() => closeSync(full));
+    for (const args of [['stats', '--json'], ['list'], ['health'], ['--help'], ['--version']]) {
+      const { status, stderr } = spawnSync(process.execPath, [MAIN, ...args], {
+        env,
+        stdio: ['ignore', full, 'pipe'],
+        encoding: 'utf8',
+      });
+      expect({ args, status, stderr }).toEqual({
+        args,
+        status: 1,
+        stderr: expect.stringMatching(/^keybalancer: standard output cannot be written: ENOSPC.*\n$/),
+      });
     }
   });
 
@@ -128,6 +190,13 @@ describe('without a server, the commands open the data dir themselves', () => {
       });
     }
     mkdirSync(dataDir);
+    for (const command of ['stats', 'list', 'health']) {
+      const nothing = await cli([command], { env });
+      expect(nothing).toMatchObject({ exitCode: 3, stdout: '', stderr: expect.stringContaining(`data in ${dataDir}`) });
+    }
+    expect(readdirSync(dataDir)).toEqual([]);
+
+    await cli(['import', '-', '--dry-run'], { env, input: key(1) });
     const empty = await cli(['health'], { env });
     expect(empty).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('pool default has no keys') });
     expect(JSON.parse((await cli(['list', '--json'], { env })).stdout)).toEqual({

@@ -200,6 +200,15 @@ describe('beside a server', () => {
     });
   });
 
+  test('at the HTTP port, a hint says which port is wanted', async () => {
+    const served = await startServe(tempDir());
+    expect(await cli(['stats', '--address', served.http])).toMatchObject({
+      exitCode: 3,
+      stdout: '',
+      stderr: expect.stringMatching(/; is it the HTTP port\? --address takes that of gRPC\n$/),
+    });
+  });
+
   test('a reader of the list that has seen enough is no failure', async () => {
     const served = await startServe(tempDir());
     const keys = Array.from({ length: 3_000 }, (_, n) => ({ apiKey: key(n) }));

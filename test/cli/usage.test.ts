@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { explain } from '../../src/cli/explain.ts';
 import { numberOption } from '../../src/cli/options.ts';
-import { cli } from '../support/cli.ts';
+import { KeyBalancerError } from '../../src/client/errors.ts';
+import { cli, MAIN } from '../support/cli.ts';
 
 const COMMANDS = ['serve', 'import', 'add-key', 'list', 'stats', 'health'];
 const KEY = 'AQ.test-key-000001';
@@ -31,8 +32,6 @@ describe('help', () => {
 });
 
 describe('an older Node', () => {
-  const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
-
   test.each([
     ['22.14.0', 1],
     ['20.19.2', 1],
@@ -68,6 +67,28 @@ describe('a number', () => {
   });
 });
 
+describe('a refusal', () => {
+  const refusal = (message: string): KeyBalancerError =>
+    new KeyBalancerError(message, { code: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD' });
+
+  test.each([
+    ['key.source is "s"; allowed: t', '--source is "s"; allowed: t'],
+    ['pools[0] is "P"; allowed: t', '--pool is "P"; allowed: t'],
+    ['api_key is "a text with spaces"; allowed: t', 'KEY is a text with spaces; allowed: t'],
+    ['pool "p" does not exist', 'pool "p" does not exist'],
+  ])('%j speaks of options and arguments: %j', (message, said) => {
+    expect(explain(refusal(message))).toEqual({ exitCode: 1, message: said });
+  });
+
+  test.each(['UNAVAILABLE', 'DEADLINE_EXCEEDED'] as const)(
+    '%s counts as not reached only if the transport says it',
+    (code) => {
+      expect(explain(new KeyBalancerError('late', { code }))).toEqual({ exitCode: 3, message: 'late' });
+      expect(explain(new KeyBalancerError('full', { code, reason: 'STORE_UNAVAILABLE' })).exitCode).toBe(1);
+    },
+  );
+});
+
 describe('a command line that cannot be used', () => {
   test.each([
     [['sevre'], /unknown command 'sevre'.*serve/],
@@ -77,6 +98,7 @@ describe('a command line that cannot be used', () => {
     [['import'], /missing required argument 'FILE'/],
     [['add-key', '-', '--weight', '0'], /--weight is "0"; allowed: a number from 0.001 to 1000/],
     [['add-key', '-'], /no API key on standard input/],
+    [['add-key', ''], /KEY is empty; allowed: an API key, or -/],
     [['import', '-', '--on-conflict', 'never'], /--on-conflict is "never"; allowed: keep, update/],
     [['stats', '--address', 'nowhere'], /--address is "nowhere"; allowed: HOST:PORT/],
     [['stats', '--address', 'a:1', '--data-dir', 'd'], /--address and --data-dir both say where to look/],

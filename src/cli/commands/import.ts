@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
-import { type ImportOptions, type ImportSummary, importKeyFile, importKeyLines } from '../../client/key-file.ts';
+import { type ImportOptions, type ImportSummary, importKeyLines, type KeyImporter } from '../../client/key-file.ts';
 import type { CommandContext } from '../command-context.ts';
 import { CliError, EXIT } from '../exit-code.ts';
+import { inCommandWords } from '../field-words.ts';
 import { prettyJson } from '../json.ts';
+import { openKeySource } from '../key-source.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions, wordOption } from '../options.ts';
 import type { Output } from '../output.ts';
-import { withBalancer } from '../with-balancer.ts';
+import { withReach } from '../with-balancer.ts';
 import { count } from '../words.ts';
 
 interface ImportCommandOptions extends ClientOptions {
@@ -45,7 +47,15 @@ export function define(command: Command, { output }: CommandContext): void {
 async function importKeys(file: string, options: ImportCommandOptions, output: Output): Promise<void> {
   const { pool = 'default', source, onConflict, dryRun = false } = options;
   let summary: Readonly<ImportSummary> = { new: 0, updated: 0, skipped: 0, rejected: 0, rejections: [] };
-  await withBalancer({ ...options, mayCreate: true }, output, async (balancer, signal) => {
+  const name = file === '-' ? 'standard input' : file;
+  await withReach({ ...options, mayCreate: true }, output, async (reach, signal) => {
+    if (file === '-' && process.stdin.isTTY)
+      output.complain('reading keys from the terminal, one a line; Ctrl-D ends them');
+    const chunks = openKeySource(file, signal);
+    // A data dir is made, or a server asked, only when there is a key to import.
+    const importer: KeyImporter = {
+      keyBalancer: { importKeys: async (...call) => (await reach()).keyBalancer.importKeys(...call) },
+    };
     const importing: ImportOptions = {
       pool,
       source,
@@ -59,9 +69,7 @@ async function importKeys(file: string, options: ImportCommandOptions, output: O
     };
     let failure: unknown;
     try {
-      summary = await (file === '-'
-        ? importKeyLines(balancer, standardInput(signal, output), importing, 'standard input')
-        : importKeyFile(balancer, file, importing));
+      summary = await importKeyLines(importer, chunks, importing, name);
     } catch (error) {
       failure = error;
     }
@@ -73,7 +81,7 @@ async function importKeys(file: string, options: ImportCommandOptions, output: O
       await printSummary(summary, { pool, dryRun }, output);
     }
     if (!complete) throw stopped(failure, summary, { dryRun, signal });
-    judge(summary, file);
+    judge(summary, name);
   });
 }
 
@@ -87,7 +95,8 @@ async function printSummary(
   output: Output,
 ): Promise<void> {
   const { rejections } = summary;
-  for (const { line, reason } of rejections.slice(0, MOST_COMPLAINTS)) output.complain(`line ${line}: ${reason}`);
+  for (const { line, reason } of rejections.slice(0, MOST_COMPLAINTS))
+    output.complain(`line ${line}: ${inCommandWords(reason)}`);
   if (summary.rejected > MOST_COMPLAINTS) output.complain(`and ${summary.rejected - MOST_COMPLAINTS} more lines`);
   const figures = `${summary.new} new, ${summary.updated} updated, ${summary.skipped} there already or repeated, ${summary.rejected} rejected`;
   const deed = dryRun ? `checked for pool ${pool}, nothing changed` : `imported into pool ${pool}`;
@@ -95,8 +104,8 @@ async function printSummary(
 }
 
 /** What the exit code says of an import that went to the end. */
-function judge(summary: ImportSummary, file: string): void {
-  if (keysRead(summary) === 0) throw new CliError(EXIT.failed, `no key in ${file === '-' ? 'standard input' : file}`);
+function judge(summary: ImportSummary, name: string): void {
+  if (keysRead(summary) === 0) throw new CliError(EXIT.failed, `no key in ${name}`);
   if (summary.rejected === 0) return;
   const some = summary.rejected < keysRead(summary);
   throw new CliError(some ? EXIT.partly : EXIT.failed, `${count(summary.rejected, 'line')} rejected`);
@@ -114,15 +123,4 @@ function stopped(
     EXIT.partly,
     `stopped after ${count(imported, 'key')}: ${message}; repeat the command to go on, keys that are there are skipped`,
   );
-}
-
-/** Ends when the command is interrupted, even while nothing comes. */
-async function* standardInput(signal: AbortSignal, output: Output): AsyncGenerator<Uint8Array> {
-  if (process.stdin.isTTY) output.complain('reading keys from the terminal, one a line; Ctrl-D ends them');
-  const abort = (): void => {
-    process.stdin.destroy(new Error('interrupted'));
-  };
-  signal.addEventListener('abort', abort, { once: true });
-  yield* process.stdin;
-  signal.removeEventListener('abort', abort);
 }

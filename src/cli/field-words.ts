@@ -1,0 +1,25 @@
+/** How the command line calls the fields of a request that it fills in. */
+const WORDS: Record<string, string> = {
+  api_key: 'KEY',
+  pool: '--pool',
+  pools: '--pool',
+  weight: '--weight',
+  source: '--source',
+  project: '--project',
+  tier: '--tier',
+  file: 'FILE',
+  address: '--address',
+  dataDir: '--data-dir',
+};
+
+/** Such as `key.source is "a\0b"; allowed: ...`, or `api_key is "empty"; ...`. */
+const FIELD_FIRST = /^(?:key\.)?([A-Za-z_]+)(?:\[\d+\])? is /;
+
+/** A refusal of a field in the words of the command line; a message of another form stays as it is. */
+export function inCommandWords(message: string): string {
+  const word = WORDS[FIELD_FIRST.exec(message)?.[1] ?? ''];
+  if (word === undefined) return message;
+  const rest = message.replace(FIELD_FIRST, '');
+  // Of a key the server never quotes the value, but says what is wrong with it.
+  return `${word} is ${word === 'KEY' ? rest.replace(/^"([^"]*)"/, '$1') : rest}`;
+}
