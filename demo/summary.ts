@@ -45,7 +45,7 @@ function whatFailed({ failed, retries }: Figures, { backends, failuresByClass, k
   const resting = keys.filter(({ blamed }) => blamed).length;
   return [
     ...heading('What failed'),
-    [`  ${amount(failed, 'call')} failed, as seen by the caller`],
+    [`  ${amount(failed, 'call')} failed, as seen by the caller; a few are meant to, which no other key could help`],
     ...reasons(Object.entries(backends.failures)),
     [`  ${amount(retries, 'retry', 'retries')} with another key, unseen by the caller`],
     ...reasons(retried),
@@ -90,9 +90,11 @@ function keysAtTheEnd({ keysByState }: Figures, { keys, models }: Scene): Line[]
   ).length;
   const states = Object.entries(keysByState)
     .filter(([, count]) => count > 0)
-    .map(([state, count]) => `${count} ${state.toLowerCase()}`);
-  const resting = partly === 0 ? '' : `; ${partly} of the available rest for some models`;
-  return [...heading('Keys at the end'), [`  ${states.join(', ')}${resting}`]];
+    .map(([state, count]) => {
+      const limited = state === 'AVAILABLE' && partly > 0 ? ` (${partly} of them not for every model now)` : '';
+      return `${count} ${state.toLowerCase()}${limited}`;
+    });
+  return [...heading('Keys at the end'), [`  ${states.join(', ')}`]];
 }
 
 function whatAgrees(checks: readonly Check[]): Line[] {

@@ -1,16 +1,10 @@
-const CAUSES: Record<string, string> = {
-  KEY_INVALID: 'not valid',
-  KEY_SUSPENDED: 'suspended or leaked',
-  RATE_LIMITED_MINUTE: 'requests a minute used up',
-  RATE_LIMITED_TOKENS: 'tokens a minute used up',
-  QUOTA_EXHAUSTED_DAY: 'requests a day used up',
-  OVERLOADED: 'the model was overloaded',
-  NOT_FOUND: 'the call named a model that does not exist',
-};
+import { causeInWords as classInWords } from '../src/cli/words.ts';
+import { ErrorClass } from '../src/gen/keybalancer/v1/keybalancer_pb.ts';
 
-/** What the demo makes happen, in words; what it does not, by name. */
+/** A class of error in the words of the command line; one that this demo does not know, by name. */
 export function causeInWords(name: string): string {
-  return CAUSES[name] ?? name;
+  const known = Object.entries(ErrorClass).find(([each]) => each === name);
+  return known === undefined ? name : classInWords(known[1]);
 }
 
 /** Such as "6,031". */

@@ -26,7 +26,7 @@ const CAUSES: Record<ErrorClass, string> = {
   [ErrorClass.TIMEOUT]: 'Gemini took too long',
   [ErrorClass.NETWORK]: 'network failed',
   [ErrorClass.BAD_REQUEST]: 'bad request',
-  [ErrorClass.NOT_FOUND]: 'not found',
+  [ErrorClass.NOT_FOUND]: 'model or file not found',
   [ErrorClass.RESOURCE_MISMATCH]: 'file or cache of another project',
   [ErrorClass.LOCATION]: 'location not served',
   [ErrorClass.CONTENT_BLOCKED]: 'content blocked',

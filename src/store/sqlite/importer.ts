@@ -3,7 +3,7 @@ import type { Pool } from '../../engine/pool.ts';
 import { ImportStatus } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { ImportOrder, ImportOutcome, ImportView, Page } from '../store.ts';
 import { type AdminContext, pause, wallNow } from './admin-context.ts';
-import { type ImportedKey, ImportJudgement, type ImportResult, type ReimportedKey } from './import-judgement.ts';
+import { type ImportedKey, ImportPlan, type ImportResult, type ReimportedKey } from './import-plan.ts';
 import type { ImportRow, KeyRow } from './journal.ts';
 import type { KeyAdmin } from './key-admin.ts';
 import { keyRow } from './row-writer.ts';
@@ -61,14 +61,14 @@ export class Importer {
     engine.pool(order.pool);
     const prepared = await this.#prepare(order);
     if (order.validateOnly) {
-      const { results } = await this.#judge(order, engine.pool(order.pool), prepared);
+      const { results } = await this.#decide(order, engine.pool(order.pool), prepared);
       return { results, record: view(this.#record(0, order, results)), replayed: false };
     }
     let outcome!: ImportOutcome;
     await committer.exclusive({
       plan: async () => {
         const pool = engine.pool(order.pool);
-        const { results, created, updated } = await this.#judge(order, pool, prepared);
+        const { results, created, updated } = await this.#decide(order, pool, prepared);
         const serialized = await serializeKeys(pool, created, updated);
         const record = this.#record(++this.#lastId, order, results);
         outcome = { results, record: view(record), replayed: false };
@@ -104,17 +104,17 @@ export class Importer {
     return prepared;
   }
 
-  async #judge(order: ImportOrder, pool: Pool, prepared: readonly Prepared[]): Promise<ImportJudgement> {
+  async #decide(order: ImportOrder, pool: Pool, prepared: readonly Prepared[]): Promise<ImportPlan> {
     const { fingerprints, healthLog } = this.#context;
-    const judgement = new ImportJudgement(order, pool, {
+    const plan = new ImportPlan(order, pool, {
       now: wallNow(this.#context),
       known: (fingerprint) => fingerprints.get(fingerprint),
       // A key that was known when the import was prepared may have been deleted since.
       seal: (index, apiKey) => prepared[index]!.sealed ?? this.#seal(apiKey),
       nextRevision: () => healthLog.next(),
     });
-    await inSlices(prepared, ({ fingerprint }, index) => judgement.take(index, fingerprint));
-    return judgement;
+    await inSlices(prepared, ({ fingerprint }, index) => plan.take(index, fingerprint));
+    return plan;
   }
 
   #seal(apiKey: string): Sealed {

@@ -8,9 +8,9 @@ import type { Journal } from '../../src/store/sqlite/journal.ts';
 import { openJournal } from '../../src/store/sqlite/open-journal.ts';
 import { SqliteStore } from '../../src/store/sqlite/sqlite-store.ts';
 import { Vault } from '../../src/store/vault.ts';
+import { MemoryJournal } from '../engine/memory-journal.ts';
 import { acquireOrder, apiKeys, createKeyOrder, report } from '../support/orders.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { MemoryJournal } from './memory-journal.ts';
 
 interface Step {
   do: 'acquire' | 'report' | 'change' | 'pass';

@@ -22,8 +22,8 @@ export interface ReimportedKey {
   record: Key['record'];
 }
 
-/** What judging an import needs to know and to ask for. */
-export interface JudgementHost {
+/** What planning an import needs to know and to ask for. */
+export interface PlanHost {
   /** Wall clock. */
   now: number;
   known: (fingerprint: string) => Key | undefined;
@@ -33,17 +33,17 @@ export interface JudgementHost {
 }
 
 /** What becomes of each key of an import, taken one after the other. */
-export class ImportJudgement {
+export class ImportPlan {
   readonly results: ImportResult[] = [];
   readonly created: ImportedKey[] = [];
   readonly updated: ReimportedKey[] = [];
   readonly #order: ImportOrder;
   readonly #pool: Pool;
-  readonly #host: JudgementHost;
+  readonly #host: PlanHost;
   /** Fingerprints met, with the key's id. */
   readonly #met = new Map<string, string>();
 
-  constructor(order: ImportOrder, pool: Pool, host: JudgementHost) {
+  constructor(order: ImportOrder, pool: Pool, host: PlanHost) {
     this.#order = order;
     this.#pool = pool;
     this.#host = host;
@@ -55,11 +55,11 @@ export class ImportJudgement {
     this.results.push(
       'refusal' in item
         ? { status: ImportStatus.REJECTED, keyId: '', refusal: item.refusal }
-        : this.#judge(index, item.key, fingerprint),
+        : this.#decide(index, item.key, fingerprint),
     );
   }
 
-  #judge(index: number, key: KeyToImportOrder, fingerprint: string): ImportResult {
+  #decide(index: number, key: KeyToImportOrder, fingerprint: string): ImportResult {
     const twin = this.#met.get(fingerprint);
     if (twin !== undefined) return { status: ImportStatus.DUPLICATE_IN_REQUEST, keyId: twin, refusal: undefined };
     const known = this.#host.known(fingerprint);
