@@ -45,7 +45,9 @@ function whatFailed({ failed, retries }: Figures, { backends, failuresByClass, k
   const resting = keys.filter(({ blamed }) => blamed).length;
   return [
     ...heading('What failed'),
-    [`  ${amount(failed, 'call')} failed, as seen by the caller; a few are meant to, which no other key could help`],
+    [
+      `  ${amount(failed, 'call')} failed, as seen by the caller${failed === 0 ? '' : '; some are meant to, as no key could help'}`,
+    ],
     ...reasons(Object.entries(backends.failures)),
     [`  ${amount(retries, 'retry', 'retries')} with another key, unseen by the caller`],
     ...reasons(retried),

@@ -87,7 +87,7 @@ test('where standard output is no terminal the demo tells what happens in plain 
   const { code, stdout, stderr, dir } = await runDemo(['--seconds', '2']);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toMatch(/^ +\d+\.\d s {2}keybalancer import keys\.txt: 40 new keys$/m);
-  expect(stdout).toMatch(/^ +\d+\.\d s {2}key \d\d rests: not valid, \d+ s$/m);
+  expect(stdout).toMatch(/^ +\d+\.\d s {2}key \d\d rests: the key was refused as invalid, \d+ s$/m);
   expect(stdout).toMatch(/^[\d,]+ calls of Gemini with 40 keys: [\d,]+ succeeded, 0 reports lost$/m);
   for (const part of ['What ran', 'What failed', 'Leases by weight', 'Keys at the end', 'Checked']) {
     expect(stdout).toContain(`\n${part}`);

@@ -17,15 +17,20 @@ export interface Run {
 
 /**
  * Runs the blocks of one document, shell and TypeScript in their order, by one shell in an empty directory with a home of its
- * own. `npx` runs this checkout's programs, and free ports take the place of the default ones.
+ * own. `npx` runs this checkout's programs, `dist/` leads to this checkout's, and free ports take the place of the default ones.
+ * A server that a block ends must be gone then.
  */
 export async function runBlocks(document: string, fences: readonly Fence[], geminiUrl: string): Promise<Run> {
   const dir = tempDir();
   const [grpc, http] = [await freePort(), await freePort()];
   const here = (text: string): string => withFreePorts(text, grpc, http);
   installPackages(dir);
+  // As in a checkout, where whoever follows the document stands.
+  symlinkSync(join(ROOT, 'dist'), join(dir, 'dist'));
   const script = [
     'set -euo pipefail',
+    // What a block kills is a server, of which nothing may be left.
+    `nobody_listens() { for port in ${grpc} ${http}; do ! (: < /dev/tcp/127.0.0.1/$port) 2>/dev/null || { echo "port $port is in use after: $1"; exit 1; }; done; }`,
     // What a block left running in the background ends with the script.
     `trap 'code=$?; running=$(jobs -p); [ -z "$running" ] || kill $running; wait; exit $code' EXIT`,
   ];
@@ -33,6 +38,7 @@ export async function runBlocks(document: string, fences: readonly Fence[], gemi
     script.push(`echo '--- ${document}:${line}'`);
     if (language === 'sh') {
       script.push(here(withoutWholeProject(withThisCheckout(code))));
+      for (const kill of code.match(/^kill .*$/gm) ?? []) script.push(`nobody_listens '${kill}'`);
     } else if (language === 'ts') {
       const file = `block-${index + 1}.ts`;
       writeFileSync(join(dir, file), here(code));
@@ -83,6 +89,8 @@ function installPackages(dir: string): void {
 }
 
 function withThisCheckout(code: string): string {
+  // A program in its place would end where npx, which passes no SIGTERM on, leaves the server running.
+  if (/npx keybalancer .*&$/m.test(code)) throw new Error('npx in the background: a kill would not reach the server');
   return code
     .replaceAll('npx keybalancer', `'${process.execPath}' '${ROOT}/dist/src/cli/main.js'`)
     .replaceAll('npx buf', `'${ROOT}/node_modules/.bin/buf'`);
