@@ -8,7 +8,7 @@ import { isFull, type Key, type KeyRecord, leaseLimit, ordinalOf, type Project, 
 import { Lane } from './lane.ts';
 import { LATE_MS, type Lease, LeaseState } from './lease.ts';
 import { Pool } from './pool.ts';
-import { earliestEnd, type Rest, restsAfter } from './rest.ts';
+import { cutShort, earliestEnd, type Rest, restsAfter } from './rest.ts';
 import type { KeySettings, PoolSettings } from './settings.ts';
 import { type Ending, noUsage, type UsageCounts } from './usage.ts';
 
@@ -184,10 +184,10 @@ export class Engine {
     const tierMoved = settings.tier !== key.settings.tier;
     const projectMoved = settings.project !== key.settings.project;
     if (projectMoved) this.#leaveProject(key);
+    key.pool.recount(key.settings, settings);
     key.settings = settings;
     if (projectMoved) this.#joinProject(key);
     if (tierMoved) key.pool.withdraw(key);
-    key.pool.settingsVersion++;
     this.changes.announce(key, key.state);
     key.pool.refresh(key, now);
   }
@@ -200,10 +200,12 @@ export class Engine {
   }
 
   setRests(resting: Resting, rests: readonly Rest[], now: number): void {
+    const sooner = cutShort(resting.rests, rests, now);
     resting.rests = rests;
     this.changes.resting.add(resting);
     this.#watchRests(resting);
     for (const key of resting.keys) {
+      if (sooner) key.pool.settingsVersion++;
       this.changes.announce(key, key.state);
       key.pool.refresh(key, now);
     }

@@ -16,7 +16,7 @@ export interface Order {
   readonly requireProject: string;
   readonly requireKeyId: string;
   /** What matcher() made of excludes and requirements. */
-  readonly matches: ((key: Key) => boolean) | undefined;
+  readonly matches: Matcher | undefined;
   /** One batch for each size; undefined: one lease. */
   readonly batches: Batches | undefined;
 }
@@ -28,19 +28,28 @@ export interface Constraints {
   requireKeyId: string;
 }
 
-/** Whether a key is one that the request allows; undefined when each is. */
-export function matcher(request: Constraints): ((key: Key) => boolean) | undefined {
+/** Whether a key is one that the request allows. */
+export interface Matcher {
+  (key: Key): boolean;
+  /** It allows no key of these. */
+  readonly excludeProjects: ReadonlySet<string>;
+}
+
+/** undefined: the request allows every key. */
+export function matcher(request: Constraints): Matcher | undefined {
   const { requireProject, requireKeyId } = request;
   const excluded = new Set(request.excludeKeyIds.map(ordinalNamed));
   const projects = new Set(request.excludeProjects);
+  projects.delete('');
   if (excluded.size === 0 && projects.size === 0 && requireProject === '' && requireKeyId === '') return undefined;
   const required = ordinalNamed(requireKeyId);
-  return (key) => {
+  const matches = (key: Key): boolean => {
     const { project } = key.settings;
     if (requireProject !== '' && project !== requireProject) return false;
-    if (project !== '' && projects.has(project)) return false;
+    if (projects.has(project)) return false;
     return (requireKeyId === '' || key.ordinal === required) && !excluded.has(key.ordinal);
   };
+  return Object.assign(matches, { excludeProjects: projects });
 }
 
 /** Ordinal of the key that has just this id; -1: no key can have it. */
@@ -49,8 +58,15 @@ function ordinalNamed(id: string): number {
   return ordinal !== undefined && keyId(ordinal) === id ? ordinal : -1;
 }
 
+export type Candidates = readonly (Key | undefined)[] | ReadonlySet<Key>;
+
+/** How many there are, keys of other pools and places without a key among them. */
+export function sizeOf(keys: Candidates): number {
+  return 'size' in keys ? keys.size : keys.length;
+}
+
 /** Keys of the pool that the order's requirements leave to choose from, by index where there is one. */
-export function candidates(engine: Engine, pool: Pool, order: Order): Iterable<Key | undefined> {
+export function candidates(engine: Engine, pool: Pool, order: Order): Candidates {
   if (order.requireKeyId !== '') return [engine.keys.get(ordinalNamed(order.requireKeyId))];
   if (order.requireProject !== '') return engine.projects.get(order.requireProject)?.keys ?? [];
   return pool.keys;

@@ -2,15 +2,21 @@ import type { Engine } from './engine.ts';
 import type { Key } from './key.ts';
 import type { Lane, Turn } from './lane.ts';
 import type { Lease } from './lease.ts';
-import { allows, candidates, type Order } from './order.ts';
+import { allows, candidates, type Order, sizeOf } from './order.ts';
 import type { Pool } from './pool.ts';
 
 /** The key whose turn it is among those that the order allows. */
 export function pick(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): Key | undefined {
   if (order.requireKeyId !== '' || order.requireProject !== '') {
     const slots: number[] = [];
-    for (const key of candidates(engine, pool, order)) {
-      if (key?.pool === pool && lane.has(key.slot) && allows(order, lane, key, now)) slots.push(key.slot);
+    const named = candidates(engine, pool, order);
+    // Whichever are fewer: of a large project that rests none may be in the lane.
+    if (lane.size < sizeOf(named)) {
+      for (const slot of lane.slots()) if (allows(order, lane, pool.keys[slot]!, now)) slots.push(slot);
+    } else {
+      for (const key of named) {
+        if (key?.pool === pool && lane.has(key.slot) && allows(order, lane, key, now)) slots.push(key.slot);
+      }
     }
     return pool.keys[lane.first(slots)];
   }

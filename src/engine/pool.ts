@@ -3,7 +3,7 @@ import { KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Changes } from './changes.ts';
 import { allowsModel, effectiveWeight, isFull, type Key, restingUntil, stateOf } from './key.ts';
 import { Lane } from './lane.ts';
-import type { PoolSettings } from './settings.ts';
+import type { KeySettings, PoolSettings } from './settings.ts';
 import { noUsage, type UsageCounts } from './usage.ts';
 
 /** Lanes a pool may have beside its general one: clients choose model names. */
@@ -12,6 +12,8 @@ const MAX_LANES = 64;
 const IDLE_LANE_MS = 600_000;
 /** Affinity keys a pool remembers; the least recently used are let go. */
 const MAX_AFFINITIES = 100_000;
+/** Every number from 2 ** -10 up to 2 ** 11, as weights are, is so many of these and no part of one. */
+const WEIGHT_UNIT = 2 ** -62;
 
 /** What one model's calls of a pool used. */
 export interface ModelUsage {
@@ -41,7 +43,9 @@ export class Pool {
   keyCount = 0;
   /** Keys by KeyState. */
   readonly states = new Int32Array(6);
-  /** Counts up whenever what keys may serve was changed by an operator. */
+  /** Keys by source; those without one are left out. */
+  readonly keysBySource = new Map<string, number>();
+  /** Counts up whenever keys may serve sooner, or other calls, than they were to: an operator's doing, or a rest cut short. */
   settingsVersion = 0;
   readonly general: Lane;
   readonly lanes = new Map<string, Lane>();
@@ -56,6 +60,11 @@ export class Pool {
   readonly fresh = new Set<Key>();
   #affinities: LRUCache<string, Key> | undefined;
   readonly #freeSlots: number[] = [];
+  /**
+   * Sum of the keys' weights in units of WEIGHT_UNIT. Whole, since a sum of floating-point numbers that are added and taken away
+   * for months would drift.
+   */
+  #weights = 0n;
   readonly #host: PoolHost;
 
   /** `generalLaneId`: of an earlier run. */
@@ -67,10 +76,11 @@ export class Pool {
     this.lanes.set('', this.general);
   }
 
-  /** By affinity key. The key may have been deleted since. Made on first use: it sets aside megabytes. */
+  /** By affinity key. The key may have been deleted since. Bounded by size and not by `max`, which sets aside megabytes at once. */
   get affinities(): LRUCache<string, Key> {
     this.#affinities ??= new LRUCache({
-      max: MAX_AFFINITIES,
+      maxSize: MAX_AFFINITIES,
+      sizeCalculation: () => 1,
       disposeAfter: (_key, affinityKey) => this.#host.changes().affinity(this, affinityKey),
     });
     return this.#affinities;
@@ -93,7 +103,7 @@ export class Pool {
     this.ordinals[key.slot] = key.ordinal;
     this.keyCount++;
     this.states[key.state]!++;
-    this.settingsVersion++;
+    this.recount(undefined, key.settings);
     this.#shift(KeyState.UNSPECIFIED, key.state);
   }
 
@@ -104,8 +114,20 @@ export class Pool {
     this.#freeSlots.push(key.slot);
     this.keyCount--;
     this.states[key.state]!--;
-    this.settingsVersion++;
+    this.recount(key.settings, undefined);
     this.#shift(key.state, KeyState.UNSPECIFIED);
+  }
+
+  /** A key came (`before` is undefined), went (`after` is) or has other settings. */
+  recount(before: KeySettings | undefined, after: KeySettings | undefined): void {
+    this.settingsVersion++;
+    if (before !== undefined) this.#count(before, -1);
+    if (after !== undefined) this.#count(after, 1);
+  }
+
+  /** Of the operator's weights, not the effective ones; 0 without keys. */
+  get averageWeight(): number {
+    return this.keyCount === 0 ? 0 : (Number(this.#weights) * WEIGHT_UNIT) / this.keyCount;
   }
 
   /** Brings a key's state, its weight and its places in the lanes up to date after anything about it changed. */
@@ -181,6 +203,14 @@ export class Pool {
   /** Keys that are neither disabled nor suspected. */
   get enabledKeys(): number {
     return this.states[KeyState.AVAILABLE]! + this.states[KeyState.COOLING]! + this.states[KeyState.QUARANTINED]!;
+  }
+
+  #count({ source, weight }: KeySettings, by: 1 | -1): void {
+    this.#weights += BigInt(Math.round(weight / WEIGHT_UNIT) * by);
+    if (source === '') return;
+    const count = (this.keysBySource.get(source) ?? 0) + by;
+    if (count > 0) this.keysBySource.set(source, count);
+    else this.keysBySource.delete(source);
   }
 
   #join(lane: Lane, key: Key, weight: number): void {

@@ -27,6 +27,11 @@ export function restsUntil(rests: readonly Rest[], model: string, now: number): 
   return until;
 }
 
+/** Whether something rests less long for a model than it was to. */
+export function cutShort(before: readonly Rest[], after: readonly Rest[], now: number): boolean {
+  return before.some(({ model, until }) => until > now && restsUntil(after, model, now) < until);
+}
+
 /** The earliest end; Infinity when there is none. */
 export function earliestEnd(rests: readonly Rest[]): number {
   let earliest = Infinity;

@@ -2,29 +2,14 @@ import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { fits } from './batch-fit.ts';
 import type { Engine } from './engine.ts';
 import { BalancerError } from './errors.ts';
-import { allowsModel, type Key, leaseLimit, restingUntil } from './key.ts';
+import { allowsModel, type Key, leaseLimit } from './key.ts';
 import type { Lane } from './lane.ts';
-import { candidates, type Order } from './order.ts';
+import type { Order } from './order.ts';
 import type { Pool } from './pool.ts';
+import { soonest } from './readiness.ts';
 
 /** Leases come back when they are reported, which nobody can foretell: worth asking again so soon. */
 const LEASED_RETRY_MS = 1_000;
-/** For so long one look at all keys answers for every acquire that asks for the same. */
-const FRESH_MS = 20;
-
-/** What an acquire of a lane without excludes and requirements was last told, or would have been. */
-interface Finding {
-  settingsVersion: number;
-  from: number;
-  until: number;
-  cause: string;
-  /** The key that it speaks of: another acquire that allows this key is told the same. */
-  key: Key;
-  /** When the next key is back; 0: a lease has to come back first. */
-  readyAt: number;
-}
-
-const findings = new WeakMap<Lane, Finding>();
 
 /** Why the pool has no key for the order now. RESOURCE_EXHAUSTED if waiting can help, else FAILED_PRECONDITION. */
 export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): BalancerError {
@@ -42,7 +27,7 @@ export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, n
       { metadata },
     );
   }
-  const found = known(pool, lane, order, now) ?? look(engine, pool, lane, order, now);
+  const found = soonest(engine, pool, lane, order, now);
   if (found === undefined) {
     return new BalancerError(
       'NO_MATCHING_KEY',
@@ -50,57 +35,30 @@ export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, n
       { metadata },
     );
   }
+  const cause = found.readyAt === 0 ? 'all_leased' : causeOf(found.key, order.model);
   const retryDelayMs = Math.max(1, found.readyAt === 0 ? LEASED_RETRY_MS : Math.ceil(found.readyAt - now));
-  return new BalancerError('NO_KEY_AVAILABLE', `no key of pool "${pool.name}" is free now: ${found.cause}`, {
-    metadata: { ...metadata, cause: found.cause },
+  return new BalancerError('NO_KEY_AVAILABLE', `no key of pool "${pool.name}" is free now: ${cause}`, {
+    metadata: { ...metadata, cause },
     retryDelayMs,
   });
-}
-
-function known(pool: Pool, lane: Lane, order: Order, now: number): Finding | undefined {
-  const finding = lane.model === order.model ? findings.get(lane) : undefined;
-  if (finding?.settingsVersion !== pool.settingsVersion || now < finding.from || now >= finding.until) return undefined;
-  return order.matches === undefined || order.matches(finding.key) ? finding : undefined;
-}
-
-function look(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): Finding | undefined {
-  let readyAt = Infinity;
-  let soonest: Key | undefined;
-  for (const key of candidates(engine, pool, order)) {
-    if (key?.pool !== pool) continue;
-    if (key.state === KeyState.DISABLED_ADMIN || key.state === KeyState.DISABLED_AUTO) continue;
-    if (!allowsModel(key, order.model) || (order.matches !== undefined && !order.matches(key))) continue;
-    const until = restingUntil(key, order.model, now);
-    if (until < readyAt) {
-      readyAt = until;
-      soonest = key;
-    }
-    if (until === 0) break;
-  }
-  if (soonest === undefined) return undefined;
-  const found: Finding = {
-    settingsVersion: pool.settingsVersion,
-    from: now,
-    until: readyAt === 0 ? now + FRESH_MS : Math.min(now + FRESH_MS, readyAt),
-    cause: readyAt === 0 ? 'all_leased' : causeOf(soonest, order.model),
-    key: soonest,
-    readyAt,
-  };
-  if (order.matches === undefined && lane.model === order.model) findings.set(lane, found);
-  return found;
 }
 
 /** Whether all batches could be filled if every key were free. */
 function everFits(pool: Pool, order: Order, batches: NonNullable<Order['batches']>): boolean {
   const { maxTotalLeases } = pool.settings;
   if (maxTotalLeases > 0 && batches.sizes.reduce((a, b) => a + b, 0) > maxTotalLeases) return false;
-  const rooms: number[] = [];
-  for (const key of pool.keys) {
-    if (key === undefined || key.state === KeyState.DISABLED_ADMIN || key.state === KeyState.DISABLED_AUTO) continue;
-    if (allowsModel(key, order.model)) rooms.push(leaseLimit(key) || Infinity);
+  let none = true;
+  // Made one by one, since the first few keys often are enough.
+  function* rooms(): Generator<number> {
+    for (const key of pool.keys) {
+      if (key === undefined || key.state === KeyState.DISABLED_ADMIN || key.state === KeyState.DISABLED_AUTO) continue;
+      if (!allowsModel(key, order.model)) continue;
+      none = false;
+      yield leaseLimit(key) || Infinity;
+    }
   }
   // No key at all is told apart below.
-  return rooms.length === 0 || fits(batches, rooms);
+  return fits(batches, rooms()) || none;
 }
 
 function causeOf(key: Key, model: string): string {

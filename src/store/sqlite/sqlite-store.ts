@@ -21,6 +21,7 @@ import type {
   LeaseView,
   Page,
   PoolSettings,
+  PoolStatsView,
   PoolView,
   RemovedKey,
   Renewal,
@@ -45,6 +46,7 @@ import { LeaseAdmin } from './lease-admin.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { LeaseDesk } from './lease-desk.ts';
 import { LeaseFinder } from './lease-finder.ts';
+import { countKeys, modelUsages } from './model-stats.ts';
 import { PoolAdmin } from './pool-admin.ts';
 import { Replays } from './replays.ts';
 import { ReportDesk } from './report-desk.ts';
@@ -132,7 +134,7 @@ export class SqliteStore implements Store {
         lastOrdinal += count;
         return lastOrdinal - count + 1;
       },
-      statsOf: (pool) => this.#poolStats(pool, false),
+      statsOf: (pool) => this.#poolStats(pool),
     };
     this.#keys = new KeyAdmin(managing);
     this.#leases = new LeaseAdmin(managing);
@@ -179,12 +181,17 @@ export class SqliteStore implements Store {
     const named = new Set(query.pools.map((name) => this.#engine.pool(name)));
     const isNamed = (pool: Pool): boolean => named.size === 0 || named.has(pool);
     const pools = [...this.#engine.pools.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-    const stats = new Map(
-      pools.map((pool) => [pool, this.#poolStats(pool, query.includeModels && isNamed(pool))] as const),
-    );
-    const { secrets, journal } = this.#options;
+    const stats = new Map(pools.map((pool) => [pool, this.#poolStats(pool)] as const));
+    const total = totalStats([...stats.values()], this.#latencies.total);
+    const { secrets, journal, clock } = this.#options;
+    if (query.includeModels) {
+      const counted = pools.filter(isNamed);
+      // All usage of one moment, before keys are counted, which takes a while.
+      for (const pool of counted) stats.get(pool)!.models = modelUsages(pool);
+      for (const pool of counted) await countKeys(pool, stats.get(pool)!.models, clock);
+    }
     return {
-      total: totalStats([...stats.values()], this.#latencies.total),
+      total,
       pools: pools.filter(isNamed).map((pool) => stats.get(pool)!),
       databaseBytes: await journal.sizeBytes(),
       cache: { size: secrets.size, capacity: secrets.capacity, hits: secrets.hits, misses: secrets.misses },
@@ -303,9 +310,8 @@ export class SqliteStore implements Store {
     this.#commits.latency.record(Math.max(1, Math.round(ms * 1000)));
   }
 
-  #poolStats(pool: Pool, includeModels: boolean): ReturnType<typeof poolStats> {
-    const { clock } = this.#options;
-    return poolStats(pool, this.#latencies.of(pool), clock.now(), clock.wallOffset(), includeModels);
+  #poolStats(pool: Pool): PoolStatsView {
+    return poolStats(pool, this.#latencies.of(pool));
   }
 
   /** Estimated: objects and strings of a key, and its places in the typed arrays of its pool's lanes. */

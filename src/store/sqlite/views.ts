@@ -1,9 +1,9 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
-import { allowsModel, effectiveWeight, type Key, keyId, restingUntil } from '../../engine/key.ts';
+import { effectiveWeight, type Key, keyId } from '../../engine/key.ts';
 import type { Pool } from '../../engine/pool.ts';
 import { acquired, noUsage, type UsageCounts } from '../../engine/usage.ts';
 import { KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { CooldownView, KeyView, LatencyView, ModelStatsView, PoolStatsView, UsageView } from '../store.ts';
+import type { CooldownView, KeyView, LatencyView, PoolStatsView, UsageView } from '../store.ts';
 import type { PoolLatencies } from './latencies.ts';
 
 export function keyView(key: Key, wallOffset: number): KeyView {
@@ -52,28 +52,8 @@ function cooldownsOf(key: Key, wallOffset: number): CooldownView[] {
   return views;
 }
 
-/** Keys of a pool by source and the sum of their weights: a walk over all of them. */
-function census(pool: Pool): { bySource: Record<string, number>; weights: number } {
-  // No object: a source may be named as one of an object's own.
-  const bySource = new Map<string, number>();
-  let weights = 0;
-  for (const key of pool.keys) {
-    if (key === undefined) continue;
-    weights += key.settings.weight;
-    const { source } = key.settings;
-    if (source !== '') bySource.set(source, (bySource.get(source) ?? 0) + 1);
-  }
-  return { bySource: Object.fromEntries(bySource), weights };
-}
-
-export function poolStats(
-  pool: Pool,
-  latencies: PoolLatencies,
-  now: number,
-  wallOffset: number,
-  includeModels: boolean,
-): PoolStatsView {
-  const { bySource, weights } = census(pool);
+/** Costs the same however many keys there are. */
+export function poolStats(pool: Pool, latencies: PoolLatencies): PoolStatsView {
   return {
     pool: pool.name,
     totalKeys: pool.keyCount,
@@ -87,39 +67,11 @@ export function poolStats(
     acquiresRejected: pool.acquiresRejected,
     acquireLatency: latencyView(latencies.acquire),
     providerLatency: latencyView(latencies.provider),
-    models: includeModels ? modelStats(pool, now, wallOffset) : [],
+    models: [],
     failuresByClass: { ...pool.failuresByClass },
-    keysBySource: bySource,
-    averageWeight: pool.keyCount === 0 ? 0 : weights / pool.keyCount,
+    keysBySource: Object.fromEntries(pool.keysBySource),
+    averageWeight: pool.averageWeight,
   };
-}
-
-function modelStats(pool: Pool, now: number, wallOffset: number): ModelStatsView[] {
-  // Most keys serve every model and are counted once for all; only the others are asked about each model.
-  const particular: Key[] = [];
-  let plain = 0;
-  for (const key of pool.keys) {
-    if (key?.state !== KeyState.AVAILABLE && key?.state !== KeyState.COOLING) continue;
-    const rests = key.rests.length > 0 || (key.project !== undefined && key.project.rests.length > 0);
-    if (rests || key.settings.models.length > 0) particular.push(key);
-    else plain++;
-  }
-  return [...pool.modelUsage.values()].map(({ model, counts, active }) => {
-    let availableKeys = plain;
-    let next = Infinity;
-    for (const key of particular) {
-      if (!allowsModel(key, model)) continue;
-      const until = restingUntil(key, model, now);
-      if (until === 0) availableKeys++;
-      else if (until < next) next = until;
-    }
-    return {
-      model,
-      availableKeys,
-      usage: usageView(counts, active),
-      nextAvailableTime: next === Infinity ? undefined : next + wallOffset,
-    };
-  });
 }
 
 /** All pools together. Latencies cannot be added up from percentiles, so they come from histograms of their own. */
@@ -180,8 +132,8 @@ function sumOf(a: Record<string, number>, b: Record<string, number>): Record<str
   return Object.fromEntries(sums);
 }
 
-export function latencyView(histogram: RecordableHistogram): LatencyView {
-  const { count } = histogram;
-  const at = (percentile: number): number => (count === 0 ? 0 : histogram.percentile(percentile) / 1000);
-  return { count, p50Ms: at(50), p95Ms: at(95), p99Ms: at(99), maxMs: count === 0 ? 0 : histogram.max / 1000 };
+export function latencyView(histogram: RecordableHistogram | undefined): LatencyView {
+  if (histogram === undefined || histogram.count === 0) return NO_LATENCY;
+  const at = (percentile: number): number => histogram.percentile(percentile) / 1000;
+  return { count: histogram.count, p50Ms: at(50), p95Ms: at(95), p99Ms: at(99), maxMs: histogram.max / 1000 };
 }
