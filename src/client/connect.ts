@@ -4,6 +4,7 @@ import { DataDirInUseError, socketPath } from '../store/data-dir.ts';
 import type { Balancer } from './balancer.ts';
 import { masterKeyOf, placeOf } from './config.ts';
 import type { EmbeddedOptions } from './embedded.ts';
+import { KeyBalancerError, type KeyBalancerErrorFields } from './errors.ts';
 import { connectRemote } from './remote.ts';
 
 export interface ConnectOptions {
@@ -33,13 +34,26 @@ export async function connect(options: ConnectOptions = {}): Promise<Balancer> {
     try {
       return await openEmbedded({ masterKey: masterKeyOf(), ...options.embedded, dataDir });
     } catch (error) {
-      if (!(error instanceof DataDirInUseError)) throw error;
+      if (!(error instanceof DataDirInUseError)) throw openError(error);
       // Where the path is too long for a socket, the owner still says its TCP address.
       if (socket === undefined && error.owner?.grpc !== undefined) return connectRemote(error.owner.grpc);
-      if (performance.now() >= end) throw error;
+      if (performance.now() >= end) throw openError(error);
       await sleep(OWNER_POLL_MS);
     }
   }
+}
+
+/** Known by their names: to load the class of the last would load the database's code. */
+const OPEN_ERRORS: Readonly<Record<string, Pick<KeyBalancerErrorFields, 'code' | 'reason'>>> = {
+  DataDirInUseError: { code: 'UNAVAILABLE', reason: 'DATA_DIR_IN_USE' },
+  DataDirError: { code: 'FAILED_PRECONDITION', reason: 'DATA_DIR_UNUSABLE' },
+  MasterKeyError: { code: 'FAILED_PRECONDITION', reason: 'MASTER_KEY_UNUSABLE' },
+};
+
+/** Why a data dir cannot be opened, as the error of a client. */
+function openError(error: unknown): unknown {
+  const fields = error instanceof Error ? OPEN_ERRORS[error.name] : undefined;
+  return fields === undefined ? error : new KeyBalancerError((error as Error).message, { ...fields, cause: error });
 }
 
 /** Whether somebody listens at the socket; its file alone says nothing, since a killed server leaves it behind. */

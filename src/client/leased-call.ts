@@ -1,7 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
 import type { GoogleGenAI } from '@google/genai';
-import { type ErrorClass, ErrorClassSchema, type RetryAdvice } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import {
+  type ErrorClass,
+  ErrorClassSchema,
+  type Lease,
+  Outcome,
+  type ReportResultResponse,
+  type RetryAdvice,
+} from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { type Attempt, attachAttempts } from './attempts.ts';
 import type { Balancer } from './balancer.ts';
 import { callOutcome, type Ending } from './call-outcome.ts';
@@ -9,6 +16,8 @@ import { KeyBalancerError } from './errors.ts';
 import { HeldLease } from './held-lease.ts';
 import { type GenAIOptions, leasedGenAI } from './leased-genai.ts';
 import { maskKeys } from './mask-keys.ts';
+import { patientAcquire, type TimeLeft } from './patient-acquire.ts';
+import { Reports } from './reports.ts';
 import { RequestWatch } from './request-watch.ts';
 import { tokenUsage } from './token-usage.ts';
 
@@ -35,18 +44,23 @@ const UNADVISED: Advice = { retry: true, excludeKeyIds: [], excludeProjects: [] 
 const MOST_EXCLUDED = 64;
 /** Who is told to come back later than this is better told so than kept. */
 const LONGEST_PAUSE_MS = 30_000;
+/** Longest wait of a call for the answer to its report, which is sent again behind its back. */
+const REPORT_WAIT_MS = 1_500;
+
+type Call<T> = (ai: GoogleGenAI) => T | Promise<T>;
 
 /**
  * One call, in as many tries as it takes and may take: lease a key, run fn with it, report. A try that failed by Gemini's
  * doing is repeated as the balancer advises, each with another key; what fn did wrong itself is thrown at once. The error
- * that ends the call is the last one of Gemini's, with `attempts` on it.
+ * that ends the call is the last one of Gemini's, with `attempts` on it. `reports`: whoever closes the balancer waits for them.
  */
 export async function leasedCall<T>(
   balancer: Balancer,
   settings: CallSettings,
-  fn: (ai: GoogleGenAI) => T | Promise<T>,
+  fn: Call<T>,
+  reports = new Reports(balancer),
 ): Promise<T> {
-  const call = new LeasedCall(balancer, settings);
+  const call = new LeasedCall(balancer, settings, reports);
   for (;;) {
     const lease = await call.nextLease();
     const value = await call.attempt(lease, fn);
@@ -57,6 +71,7 @@ export async function leasedCall<T>(
 class LeasedCall {
   readonly #balancer: Balancer;
   readonly #settings: CallSettings;
+  readonly #reports: Reports;
   readonly #attempts: Attempt[] = [];
   /** For masking what is thrown. */
   readonly #apiKeys: string[] = [];
@@ -66,60 +81,57 @@ class LeasedCall {
   readonly #badProjects = new Set<string>();
   /** Gemini's last error. */
   #failure: { thrown: unknown } | undefined;
-  #waitLeft: number;
+  readonly #left: TimeLeft;
 
-  constructor(balancer: Balancer, settings: CallSettings) {
+  constructor(balancer: Balancer, settings: CallSettings, reports: Reports) {
     this.#balancer = balancer;
     this.#settings = settings;
-    this.#waitLeft = settings.maxWait ?? settings.maxRetries * settings.retryDelay;
+    this.#reports = reports;
+    this.#left = { waitMs: settings.maxWait ?? settings.maxRetries * settings.retryDelay };
   }
 
-  async nextLease(): Promise<HeldLease> {
+  async nextLease(): Promise<Lease> {
     this.#settings.signal?.throwIfAborted();
     try {
-      // A key that was tried may be tried again only if it was not to blame, and there is no other.
-      const reusable = [...this.#tried].some((keyId) => !this.#badKeys.has(keyId));
-      if (!reusable) return await this.#acquire(this.#badKeys, this.#waitLeft);
-      try {
-        return await this.#acquire(new Set([...this.#badKeys, ...this.#tried]), 0);
-      } catch (error) {
-        if (!isShortage(error)) throw error;
-        return await this.#acquire(this.#badKeys, this.#waitLeft);
-      }
+      return await this.#untriedOrWait();
     } catch (error) {
       this.#settings.signal?.throwIfAborted();
       throw this.#failure === undefined ? error : this.#ending(this.#failure.thrown, true);
     }
   }
 
-  /** undefined: it failed, and another try is due. */
-  async attempt<T>(held: HeldLease, fn: (ai: GoogleGenAI) => T | Promise<T>): Promise<{ value: T } | undefined> {
-    const { apiKey, keyId } = held.lease;
+  /** undefined: it failed, and another try is due. The lease is reported whatever fn does. */
+  async attempt<T>(lease: Lease, fn: Call<T>): Promise<{ value: T } | undefined> {
+    const { apiKey, keyId } = lease;
     const { signal, genai } = this.#settings;
     this.#apiKeys.push(apiKey);
     this.#tried.add(keyId);
     const watch = new RequestWatch();
     const startedAt = performance.now();
-    let ending: { value: T } | { thrown: unknown };
-    try {
-      ending = { value: await fn(leasedGenAI(apiKey, genai, watch, signal)) };
-    } catch (thrown) {
-      ending = { thrown };
-    }
+    const held = new HeldLease(this.#balancer, lease);
+    const ending = await endingOf(() => fn(leasedGenAI(apiKey, genai, watch, signal)), watch, signal);
     // The provider's time begins with the first request; fn may have done other things before.
-    const latencyMs = performance.now() - (watch.startedAt ?? startedAt);
+    const latencyMs = Math.round(performance.now() - (watch.startedAt ?? startedAt));
     const { outcome, error, geminis } = await callOutcome(ending, watch, { apiKey, signal });
-    const response = await held.report({
-      outcome,
-      ...(error === undefined ? {} : { error }),
-      ...usageOf(ending),
-      latency: durationFromMs(Math.round(latencyMs)),
-    });
+    held.letGo();
+    const usage = 'value' in ending ? tokenUsage(ending.value) : undefined;
+    const sending = this.#reports.send(
+      {
+        leaseId: lease.leaseId,
+        outcome,
+        ...(error === undefined ? {} : { error }),
+        ...(usage === undefined ? {} : { usage }),
+        latency: durationFromMs(latencyMs),
+      },
+      keyId,
+    );
+    // Whoever left waits for nothing.
+    if ('aborted' in ending) throw ending.aborted;
+    const response = await within(REPORT_WAIT_MS, sending);
     if ('value' in ending) return ending;
     if (!geminis) throw this.#ending(ending.thrown, false);
     this.#failure = ending;
-    const errorClass = nameOf(response?.errorClass);
-    this.#attempts.push({ keyId, errorClass, latencyMs: Math.round(latencyMs) });
+    this.#attempts.push({ keyId, errorClass: nameOf(response?.errorClass), latencyMs });
     // A report that was sent twice, because its answer was lost, is answered without advice.
     await this.#follow(response?.retryAdvice ?? { ...UNADVISED, excludeKeyIds: [keyId] });
     return undefined;
@@ -137,24 +149,33 @@ class LeasedCall {
     await sleep(Math.max(delayMs, retryDelay), undefined, { signal }).catch(() => signal?.throwIfAborted());
   }
 
-  async #acquire(excluded: ReadonlySet<string>, maxWaitMs: number): Promise<HeldLease> {
-    const { pool, model, signal } = this.#settings;
-    const startedAt = performance.now();
+  /**
+   * A key that was not tried; where none is free, whichever becomes so. A key that was to blame is never tried again in the
+   * same call, and one that was not only where there is no other.
+   */
+  async #untriedOrWait(): Promise<Lease> {
+    const reusable = [...this.#tried].some((keyId) => !this.#badKeys.has(keyId));
     try {
-      return await HeldLease.acquire(
-        this.#balancer,
-        {
-          pool,
-          model,
-          maxWait: durationFromMs(Math.round(maxWaitMs)),
-          excludeKeyIds: [...excluded].slice(-MOST_EXCLUDED),
-          excludeProjects: [...this.#badProjects].slice(-MOST_EXCLUDED),
-        },
-        signal,
-      );
-    } finally {
-      if (maxWaitMs > 0) this.#waitLeft = Math.max(0, maxWaitMs - (performance.now() - startedAt));
+      return await this.#acquire(new Set([...this.#badKeys, ...this.#tried]), false);
+    } catch (error) {
+      if (!isShortage(error)) throw error;
+      if (!reusable && (error.reason === 'NO_MATCHING_KEY' || this.#left.waitMs === 0)) throw error;
     }
+    return this.#acquire(this.#badKeys, true);
+  }
+
+  #acquire(excluded: ReadonlySet<string>, mayWait: boolean): Promise<Lease> {
+    const { pool, model, signal } = this.#settings;
+    const request = {
+      pool,
+      model,
+      excludeKeyIds: [...excluded].slice(-MOST_EXCLUDED),
+      excludeProjects: [...this.#badProjects].slice(-MOST_EXCLUDED),
+    };
+    const giveBack = ({ leaseId, keyId }: Lease): void => {
+      void this.#reports.send({ leaseId, outcome: Outcome.UNUSED }, keyId);
+    };
+    return patientAcquire(this.#balancer, request, { left: this.#left, mayWait, signal, giveBack });
   }
 
   /** What to throw. `attempts` go with Gemini's errors only: those of fn are fn's. */
@@ -165,16 +186,55 @@ class LeasedCall {
   }
 }
 
-function usageOf(ending: Ending): { usage?: NonNullable<ReturnType<typeof tokenUsage>> } {
-  const usage = 'value' in ending ? tokenUsage(ending.value) : undefined;
-  return usage === undefined ? {} : { usage };
+type EndingOf<T> = Exclude<Ending, { value: unknown }> | { value: T };
+
+/** Runs fn to its end, or until the signal: what becomes of fn then is nobody's matter. */
+async function endingOf<T>(
+  run: () => T | Promise<T>,
+  watch: RequestWatch,
+  signal: AbortSignal | undefined,
+): Promise<EndingOf<T>> {
+  if (signal?.aborted) return { aborted: signal.reason, open: false };
+  let leave = (): void => {};
+  const left = new Promise<EndingOf<T>>((resolve) => {
+    leave = () => resolve({ aborted: signal?.reason, open: watch.open > 0 });
+  });
+  signal?.addEventListener('abort', leave, { once: true });
+  const running = (async (): Promise<EndingOf<T>> => {
+    try {
+      return { value: await run() };
+    } catch (thrown) {
+      return { thrown };
+    }
+  })();
+  try {
+    return await Promise.race([running, left]);
+  } finally {
+    signal?.removeEventListener('abort', leave);
+  }
+}
+
+/** undefined: it took longer. */
+async function within(
+  ms: number,
+  sending: Promise<ReportResultResponse | undefined>,
+): Promise<ReportResultResponse | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const patience = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
+  });
+  try {
+    return await Promise.race([sending, patience]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function nameOf(errorClass: ErrorClass | undefined): string {
   return (errorClass && ErrorClassSchema.value[errorClass]?.localName) || 'UNKNOWN';
 }
 
-function isShortage(error: unknown): boolean {
+function isShortage(error: unknown): error is KeyBalancerError {
   return (
     error instanceof KeyBalancerError && (error.reason === 'NO_MATCHING_KEY' || error.reason === 'NO_KEY_AVAILABLE')
   );

@@ -16,12 +16,33 @@ export function leasedGenAI(
 ): GoogleGenAI {
   const inner = options.httpOptions?.fetch ?? patientFetch;
   // Said, not left out: the environment could turn Vertex on, which takes no API key of ours.
-  return new GoogleGenAI({
+  const ai = new GoogleGenAI({
     ...options,
     vertexai: false,
     apiKey,
     httpOptions: { ...options.httpOptions, fetch: watch.fetch(inner as typeof fetch, signal) },
   });
+  noteSessions(ai.live, watch);
+  noteSessions(ai.live.music, watch);
+  // Whoever reads the key asks Gemini by a client of his own.
+  Object.defineProperty(ai, 'apiKey', {
+    get() {
+      watch.unseen = true;
+      return apiKey;
+    },
+  });
+  return ai;
+}
+
+/** Live sessions go by WebSocket: of them is known only that they were tried, and whether they opened. */
+function noteSessions<P, S>(live: { connect(params: P): Promise<S> }, watch: RequestWatch): void {
+  const connect = live.connect.bind(live);
+  live.connect = async (params) => {
+    watch.unseen = true;
+    const session = await connect(params);
+    watch.sessions++;
+    return session;
+  };
 }
 
 interface Dispatcher {

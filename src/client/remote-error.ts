@@ -5,18 +5,17 @@ import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../gen/googl
 import { type Status, StatusSchema } from '../gen/google/rpc/status_pb.ts';
 import { KeyBalancerError, type StatusName } from './errors.ts';
 
-/** What a failed gRPC call says, with the google.rpc messages of its grpc-status-details-bin. */
-export function remoteError(error: unknown, where: string): KeyBalancerError {
+/**
+ * What a failed gRPC call says, with the google.rpc messages of its grpc-status-details-bin. `timeoutMs`: of the call. A call
+ * that nobody here cancelled is UNAVAILABLE where its connection broke, whatever the transport calls that.
+ */
+export function remoteError(error: unknown, where: string, timeoutMs?: number): KeyBalancerError {
   if (error instanceof KeyBalancerError) return error;
   const { code, details, metadata } = error as Partial<ServiceError>;
   if (code === undefined) return new KeyBalancerError((error as Error).message, { code: 'INTERNAL', cause: error });
   const name = status[code] as StatusName;
   const rich = statusDetails(metadata?.get('grpc-status-details-bin')[0]);
-  if (rich === undefined) {
-    // Said by the transport, not by KeyBalancer.
-    const message = name === 'UNAVAILABLE' ? `no KeyBalancer answers at ${where}: ${details}` : `${details} (${where})`;
-    return new KeyBalancerError(message, { code: name });
-  }
+  if (rich === undefined) return transportError(name, details ?? '', where, timeoutMs);
   const info = rich.details.find((each) => anyIs(each, ErrorInfoSchema));
   const retry = rich.details.find((each) => anyIs(each, RetryInfoSchema));
   const bad = rich.details.find((each) => anyIs(each, BadRequestSchema));
@@ -30,6 +29,34 @@ export function remoteError(error: unknown, where: string): KeyBalancerError {
     retryAfterMs: retryDelay && durationMs(retryDelay),
     violations: violations.map(({ field, description }) => ({ field, description })),
   });
+}
+
+/** What some of the transport's words mean. Whoever answers, but not in HTTP/2, may well be the server's other door. */
+const WORDS_OF: readonly [RegExp, string][] = [
+  [/name resolution/i, 'unknown host'],
+  [/protocol error/i, 'it speaks no gRPC; is it the HTTP port?'],
+];
+
+/** What the transport says, not KeyBalancer: its words are for those who know its insides, but for the system's code. */
+function transportError(
+  name: StatusName,
+  details: string,
+  where: string,
+  timeoutMs: number | undefined,
+): KeyBalancerError {
+  if (name === 'DEADLINE_EXCEEDED') {
+    const limit = timeoutMs === undefined ? 'its time limit' : `${timeoutMs / 1000} s`;
+    return new KeyBalancerError(`no answer from ${where} within ${limit}`, { code: name });
+  }
+  if (name === 'UNAVAILABLE') {
+    const why = /\bE[A-Z_]{3,}\b/.exec(details)?.[0] ?? WORDS_OF.find(([words]) => words.test(details))?.[1];
+    const message = `no KeyBalancer answers at ${where}${why === undefined ? '' : ` (${why})`}`;
+    return new KeyBalancerError(message, { code: name });
+  }
+  if (name === 'CANCELLED' || /RST_STREAM|connection (?:dropped|lost|closed)/i.test(details)) {
+    return new KeyBalancerError(`the connection to ${where} was lost`, { code: 'UNAVAILABLE' });
+  }
+  return new KeyBalancerError(`${details} (${where})`, { code: name });
 }
 
 function statusDetails(value: string | Buffer | undefined): Status | undefined {

@@ -31,7 +31,7 @@ const CHANNEL = {
   'grpc.keepalive_timeout_ms': 10_000,
   // A server that restarts is found again at once.
   'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 2_000,
+  'grpc.max_reconnect_backoff_ms': 500,
   // Answers carry plaintext keys: they pass by no proxy that the environment happens to name.
   'grpc.enable_http_proxy': 0,
   // The largest answer, 10,000 leases, is beyond the default of 4 MiB.
@@ -61,7 +61,7 @@ export function connectRemote(address: string, options: RemoteOptions = {}): Bal
         (error, response) => {
           signal?.removeEventListener('abort', cancel);
           if (response !== undefined) resolve(response);
-          else reject(signal?.aborted ? cancelledError(signal) : remoteError(error, where));
+          else reject(signal?.aborted ? cancelledError(signal) : remoteError(error, where, timeoutMs));
         },
       );
       const cancel = (): void => running.cancel();
@@ -90,7 +90,7 @@ export function connectRemote(address: string, options: RemoteOptions = {}): Bal
       try {
         for await (const response of stream) yield response as WatchHealthResponse;
       } catch (error) {
-        throw signal?.aborted ? cancelledError(signal) : remoteError(error, where);
+        throw signal?.aborted ? cancelledError(signal) : remoteError(error, where, timeoutMs);
       } finally {
         signal?.removeEventListener('abort', cancel);
         stream.cancel();

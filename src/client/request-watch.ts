@@ -1,3 +1,5 @@
+import { watchedBody } from './watched-body.ts';
+
 type Fetch = typeof globalThis.fetch;
 
 /** How a request ended, as far as the headers of its answer. */
@@ -5,13 +7,32 @@ export type LastRequest =
   | { answered: true; status: number; errorBody: Promise<string> | undefined }
   | { answered: false; error: unknown };
 
+/** A request that failed: by its answer, by its want of one or of a part of it, or by an error within an answer that began well. */
+export type FailedRequest =
+  | { by: 'answer'; status: number; at: number }
+  | { by: 'silence'; at: number }
+  | { by: 'stream'; at: number };
+
+/** Failures that are remembered: fn may make many requests. */
+const MOST_FAILURES = 16;
+/** An error is small; a body that does not end must not keep a lease. */
+const ERROR_BODY_MS = 1_000;
+
 /** Watches the HTTP requests that are made with one lease: what Gemini said is known even where the SDK or the caller drops it. */
 export class RequestWatch {
   requests = 0;
+  /** Requests that are not over, the reading of their bodies included. */
+  open = 0;
+  /** Whether the lease's client may have asked Gemini by another way than the SDK's fetch: a live session, or an own HTTP client. */
+  unseen = false;
+  /** Live sessions that opened. */
+  sessions = 0;
   /** When the first request began, by performance.now(). */
   startedAt: number | undefined;
   /** The one that ended last; undefined: none has. */
   last: LastRequest | undefined;
+  /** Those that failed, less those that a later request, answered well, made up for. */
+  failures: FailedRequest[] = [];
   /** Seconds that the newest request said it waits at most (X-Server-Timeout), rounded up by the SDK. */
   #timeoutS: number | undefined;
   #lastStartedAt = 0;
@@ -19,18 +40,20 @@ export class RequestWatch {
   /** `inner` with this watch around it. */
   fetch(inner: Fetch, signal: AbortSignal | undefined): Fetch {
     return async (input, init) => {
+      const startedAt = performance.now();
       this.requests++;
-      this.#lastStartedAt = performance.now();
-      this.startedAt ??= this.#lastStartedAt;
+      this.open++;
+      this.#lastStartedAt = startedAt;
+      this.startedAt ??= startedAt;
       this.#timeoutS = timeoutOf(input, init);
-      const joined = signal === undefined ? init : { ...init, signal: eitherOf(signal, input, init) };
       try {
+        const joined = signal === undefined ? init : { ...init, signal: eitherOf(signal, input, init) };
         const response = await inner(input, joined);
-        const errorBody = response.ok ? undefined : bodyOf(response);
-        this.last = { answered: true, status: response.status, errorBody };
-        return response;
+        return this.#answered(response, startedAt);
       } catch (error) {
+        this.open--;
         this.last = { answered: false, error };
+        this.#failed({ by: 'silence', at: performance.now() });
         throw error;
       }
     };
@@ -43,6 +66,36 @@ export class RequestWatch {
   timedOut(now = performance.now()): boolean {
     return this.#timeoutS !== undefined && now - this.#lastStartedAt >= (this.#timeoutS - 1) * 1000;
   }
+
+  #answered(response: Response, startedAt: number): Response {
+    const { ok, status } = response;
+    this.last = { answered: true, status, errorBody: ok ? undefined : bodyOf(response) };
+    if (!ok) {
+      this.open--;
+      this.#failed({ by: 'answer', status, at: performance.now() });
+      return response;
+    }
+    this.failures = this.failures.filter(({ at }) => at > startedAt);
+    if (!(response instanceof Response)) {
+      // An own fetch with responses of its own: what becomes of the body is not seen.
+      this.open--;
+      this.unseen = true;
+      return response;
+    }
+    let over = false;
+    return watchedBody(response, {
+      failed: () => this.#failed({ by: 'silence', at: performance.now() }),
+      saidError: () => this.#failed({ by: 'stream', at: performance.now() }),
+      ended: () => {
+        if (!over) this.open--;
+        over = true;
+      },
+    });
+  }
+
+  #failed(failure: FailedRequest): void {
+    this.failures = [...this.failures.slice(1 - MOST_FAILURES), failure];
+  }
 }
 
 function eitherOf(signal: AbortSignal, input: Parameters<Fetch>[0], init: RequestInit | undefined): AbortSignal {
@@ -51,11 +104,18 @@ function eitherOf(signal: AbortSignal, input: Parameters<Fetch>[0], init: Reques
 }
 
 /** A copy of an error's body: small, and the SDK reads the response itself. */
-function bodyOf(response: Response): Promise<string> {
-  return response
-    .clone()
-    .text()
-    .catch(() => '');
+async function bodyOf(response: Response): Promise<string> {
+  let timer: NodeJS.Timeout | undefined;
+  const patience = new Promise<string>((resolve) => {
+    timer = setTimeout(resolve, ERROR_BODY_MS, '').unref();
+  });
+  try {
+    return await Promise.race([response.clone().text(), patience]);
+  } catch {
+    return '';
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function timeoutOf(input: Parameters<Fetch>[0], init: RequestInit | undefined): number | undefined {

@@ -4,7 +4,10 @@ import type { GenAIOptions } from './leased-genai.ts';
 
 /** What one call may say for itself. Times in milliseconds. */
 export interface RetryOptions {
-  /** Tries after the first, each with another key. 0 to 60; default 3. */
+  /**
+   * Tries after the first. 0 to 60; default 3. Each with another key: one whose failure is its own is never tried again in
+   * the same call, and one that met trouble of the provider (503, network) only when no untried key is free.
+   */
   maxRetries?: number;
   /** Least pause before a try where waiting helps: trouble of the provider, not of a key. Default 1000. */
   retryDelay?: number;
@@ -12,12 +15,16 @@ export interface RetryOptions {
   maxWait?: number;
   /** Gemini model, such as "gemini-2.5-flash": limits are counted by model. Default: any. */
   model?: string;
-  /** Ends the call: its requests, pauses and waiting. */
+  /** Ends the call at once, whatever the function does then: its requests, pauses and waiting. */
   signal?: AbortSignal;
 }
 
 export interface GeminiWrapperOptions extends Omit<RetryOptions, 'signal'> {
-  /** HOST:PORT or unix:PATH of a server. With neither address nor dataDir: KEYBALANCER_ADDRESS, else the default data dir. */
+  /**
+   * HOST:PORT or unix:PATH of a server. With neither address nor dataDir: KEYBALANCER_ADDRESS, else the default data dir.
+   * While the server is away, such as for a restart, each call tries for 10 s in all to get a key, or for 2 s before the
+   * first key was had: then the address may be wrong. Then it rejects with code UNAVAILABLE.
+   */
   address?: string;
   /** A data dir: its server is used, else it is opened in this process. */
   dataDir?: string;
@@ -67,13 +74,36 @@ export function checkedRetryOptions(options: RetryOptions): RetryOptions {
   return options;
 }
 
+/** What a key is added with, as far as its types: the rest is the balancer's to judge. Never says what it was given. */
+export function checkNewKey(given: { apiKey: unknown; weight: unknown; source: unknown }): void {
+  for (const [name, type] of [
+    ['apiKey', 'string'],
+    ['weight', 'number'],
+    ['source', 'string'],
+  ] as const) {
+    if (typeof given[name] !== type) throw invalidOption(name, shownType(given[name]), `a ${type}`);
+  }
+}
+
+/** The kind of a value that is none of the allowed kinds, for a sentence. */
+export function shownType(value: unknown): string {
+  if (value === undefined || value === null) return String(value);
+  if (Array.isArray(value)) return 'an array';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
 function checkGenAI(genai: GenAIOptions | undefined): void {
   if (genai === undefined) return;
-  if (typeof genai !== 'object' || genai === null) throw invalidOption('genai', typeof genai, 'options of the SDK');
+  if (typeof genai !== 'object' || genai === null) throw invalidOption('genai', shownType(genai), 'options of the SDK');
   const given = genai as Record<string, unknown>;
   for (const name of NOT_FOR_LEASES) {
     if (given[name] !== undefined)
       throw invalidOption(`genai.${name}`, 'given', 'left out, since each lease brings its key');
+  }
+  for (const name of Object.keys(genai.httpOptions?.headers ?? {})) {
+    if (name.toLowerCase() === 'x-goog-api-key') {
+      throw invalidOption(`genai.httpOptions.headers["${name}"]`, 'given', 'left out, since each lease brings its key');
+    }
   }
   if (given.vertexai) throw invalidOption('genai.vertexai', 'true', 'left out: Vertex takes no API keys of Gemini');
   if (genai.httpOptions?.retryOptions !== undefined) {
@@ -86,7 +116,9 @@ function checkGenAI(genai: GenAIOptions | undefined): void {
 }
 
 function refuseUnknown(options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) throw invalidOption('options', String(options), 'an object');
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidOption('options', shownType(options), 'an object');
+  }
   for (const name of Object.keys(options)) {
     if (!known.includes(name)) throw invalidOption(`option "${name}"`, 'unknown', known.join(', '));
   }
@@ -101,5 +133,5 @@ function number(name: string, value: number | undefined, fallback: number, most:
 /** Not empty: an empty name is most often a variable that was not set. */
 function text(name: string, value: string | undefined): string | undefined {
   if (value === undefined || (typeof value === 'string' && value !== '')) return value;
-  throw invalidOption(name, typeof value === 'string' ? 'empty' : `a ${typeof value}`, 'a text');
+  throw invalidOption(name, value === '' ? 'empty' : shownType(value), 'a text');
 }

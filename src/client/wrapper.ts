@@ -6,11 +6,14 @@ import { connect } from './connect.ts';
 import { closedError, invalidOption, KeyBalancerError } from './errors.ts';
 import { type ImportOptions, type ImportSummary, importKeyFile } from './key-file.ts';
 import { type CallSettings, leasedCall } from './leased-call.ts';
+import { Reports } from './reports.ts';
 import {
   checkedRetryOptions,
+  checkNewKey,
   type GeminiWrapperOptions,
   type RetryOptions,
   retrySettings,
+  shownType,
   wrapperSettings,
 } from './wrapper-options.ts';
 
@@ -40,7 +43,7 @@ export interface GeminiWrapper extends AsyncDisposable {
   ): Promise<ImportSummary>;
   /** Counters and gauges of the pool, and the health of its first 1,000 keys. */
   getStats(): Promise<GetStatsResponse>;
-  /** Waits for the calls that run, 10 s at most, and lets go. Calls made later reject. */
+  /** Waits for the calls that run and for reports on their way, 10 s at most, and lets go. Calls made later reject. */
   close(): Promise<void>;
 }
 
@@ -52,10 +55,15 @@ export function createGeminiWrapper(options: GeminiWrapperOptions = {}): GeminiW
   return new Wrapper(options);
 }
 
+interface Connection {
+  balancer: Balancer;
+  reports: Reports;
+}
+
 class Wrapper implements GeminiWrapper {
   readonly #place: ReturnType<typeof placeOf>;
   readonly #settings: CallSettings;
-  #balancer: Promise<Balancer> | undefined;
+  #connection: Promise<Connection> | undefined;
   readonly #running = new Set<Promise<unknown>>();
   #closing: Promise<void> | undefined;
 
@@ -75,7 +83,8 @@ class Wrapper implements GeminiWrapper {
 
   addKey(apiKey: string, weight = 1, source = 'manual'): Promise<boolean> {
     const { pool } = this.#settings;
-    return this.#run(async (balancer) => {
+    return this.#run(async ({ balancer }) => {
+      checkNewKey({ apiKey, weight, source });
       try {
         await balancer.keyAdmin.createKey({ apiKey, key: { pool, weight, source } });
         return true;
@@ -92,12 +101,12 @@ class Wrapper implements GeminiWrapper {
     options: Omit<ImportOptions, 'pool' | 'source'> = {},
   ): Promise<ImportSummary> {
     const { pool } = this.#settings;
-    return this.#run((balancer) => importKeyFile(balancer, path, { ...options, pool, source }));
+    return this.#run(({ balancer }) => importKeyFile(balancer, path, { ...options, pool, source }));
   }
 
   getStats(): Promise<GetStatsResponse> {
     const { pool } = this.#settings;
-    return this.#run((balancer) =>
+    return this.#run(({ balancer }) =>
       balancer.keyBalancer.getStats({ pools: [pool || 'default'], includeKeys: true, includeModels: true }),
     );
   }
@@ -112,11 +121,11 @@ class Wrapper implements GeminiWrapper {
   }
 
   async #call<A extends unknown[], T>(settings: CallSettings, fn: GeminiFunction<A, T>, args: A): Promise<T> {
-    if (typeof fn !== 'function') throw invalidOption('fn', `a ${typeof fn}`, 'a function that calls Gemini');
-    return this.#run((balancer) => leasedCall(balancer, settings, (ai) => fn(ai, ...args)));
+    if (typeof fn !== 'function') throw invalidOption('fn', shownType(fn), 'a function');
+    return this.#run(({ balancer, reports }) => leasedCall(balancer, settings, (ai) => fn(ai, ...args), reports));
   }
 
-  async #run<T>(use: (balancer: Balancer) => Promise<T>): Promise<T> {
+  async #run<T>(use: (connection: Connection) => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) throw closedError('this wrapper');
     const running = this.#connected().then(use);
     this.#running.add(running);
@@ -127,16 +136,16 @@ class Wrapper implements GeminiWrapper {
     }
   }
 
-  #connected(): Promise<Balancer> {
-    if (this.#balancer === undefined) {
-      const connecting = connect(this.#place);
-      this.#balancer = connecting;
+  #connected(): Promise<Connection> {
+    if (this.#connection === undefined) {
+      const connecting = connect(this.#place).then((balancer) => ({ balancer, reports: new Reports(balancer) }));
+      this.#connection = connecting;
       // The next call tries again.
       connecting.catch(() => {
-        if (this.#balancer === connecting) this.#balancer = undefined;
+        if (this.#connection === connecting) this.#connection = undefined;
       });
     }
-    return this.#balancer;
+    return this.#connection;
   }
 
   async #close(): Promise<void> {
@@ -144,9 +153,16 @@ class Wrapper implements GeminiWrapper {
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, CLOSE_MS);
     });
-    await Promise.race([Promise.allSettled(this.#running), patience]);
+    await Promise.race([this.#finished(), patience]);
     clearTimeout(timer);
-    const balancer = await this.#balancer?.catch(() => undefined);
-    await balancer?.close();
+    const connection = await this.#connection?.catch(() => undefined);
+    await connection?.balancer.close();
+    connection?.reports.close();
+  }
+
+  async #finished(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    const connection = await this.#connection?.catch(() => undefined);
+    await connection?.reports.settled();
   }
 }

@@ -1,5 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -152,8 +153,45 @@ test('an owner that serves nothing is named, after some patience', async () => {
   const dataDir = tempDir();
   await opened({ dataDir });
   await expect(connect({ dataDir })).rejects.toMatchObject({
-    name: 'DataDirInUseError',
+    name: 'KeyBalancerError',
+    code: 'UNAVAILABLE',
+    reason: 'DATA_DIR_IN_USE',
+    cause: expect.objectContaining({ name: 'DataDirInUseError' }),
     message: expect.stringContaining(`process ${process.pid}`),
+  });
+});
+
+test.each([
+  ['a file in its place', 'DATA_DIR_UNUSABLE', (dataDir: string) => writeFileSync(dataDir, '')],
+  [
+    'a master key that is none',
+    'MASTER_KEY_UNUSABLE',
+    (dataDir: string) => {
+      mkdirSync(dataDir);
+      writeFileSync(join(dataDir, 'master.key'), 'none');
+    },
+  ],
+])('a data dir that cannot be opened, with %s, is said by a typed error', async (_, reason, spoil) => {
+  const dataDir = join(tempDir(), 'data');
+  spoil(dataDir);
+  for (const use of [() => connect({ dataDir }), () => createGeminiWrapper({ dataDir }).getStats()]) {
+    const error = await errorOf(use());
+    expect(error).toMatchObject({ code: 'FAILED_PRECONDITION', reason });
+    expect(error.cause).toBeInstanceOf(Error);
+    expect(error.message).toContain(dataDir);
+  }
+});
+
+test('a server that does not answer is said with the time that it had', async () => {
+  const silent = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void silent.close());
+  await once(silent, 'listening');
+  const { port } = silent.address() as { port: number };
+  const remote = connectRemote(`127.0.0.1:${port}`, { timeoutMs: 500 });
+  onTestFinished(() => remote.close());
+  expect(await errorOf(remote.keyBalancer.getStats({}))).toMatchObject({
+    code: 'DEADLINE_EXCEEDED',
+    message: `no answer from 127.0.0.1:${port} within 0.5 s`,
   });
 });
 
@@ -166,7 +204,7 @@ test('nobody at an address is said with the address', async () => {
   onTestFinished(() => remote.close());
   expect(await errorOf(remote.keyBalancer.getStats({}))).toMatchObject({
     code: 'UNAVAILABLE',
-    message: expect.stringContaining(`127.0.0.1:${port}`),
+    message: `no KeyBalancer answers at 127.0.0.1:${port} (ECONNREFUSED)`,
   });
 });
 
@@ -205,6 +243,11 @@ test.each([
   [{ retryDelay: Infinity }, /retryDelay is Infinity/],
   [{ maxWait: '3' }, /maxWait is 3/],
   [{ pool: '' }, /pool is empty/],
+  [{ pool: 7 }, /pool is a number; allowed: a text/],
+  [[], /options is an array; allowed: an object/],
+  ['127.0.0.1:1', /options is a string; allowed: an object/],
+  [null, /options is null; allowed: an object/],
+  [{ genai: { httpOptions: { headers: { 'X-Goog-Api-Key': ONE } } } }, /headers\["X-Goog-Api-Key"\] is given/],
   [{ genai: { apiKey: ONE } }, /genai.apiKey is given; allowed: left out/],
   [{ genai: { vertexai: true } }, /genai.vertexai is true/],
   [{ genai: { httpOptions: { retryOptions: {} } } }, /retryOptions is given/],

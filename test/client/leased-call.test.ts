@@ -7,6 +7,7 @@ import type { Balancer } from '../../src/client/balancer.ts';
 import { connect } from '../../src/client/connect.ts';
 import { KeyBalancerError } from '../../src/client/errors.ts';
 import { type CallSettings, leasedCall } from '../../src/client/leased-call.ts';
+import { Reports } from '../../src/client/reports.ts';
 import { expectedAnswer, type FakeGemini, type FakeGeminiOptions, startFakeGemini } from '../fake-gemini/index.ts';
 import { apiKeys } from '../support/orders.ts';
 import { MODEL, WAYS } from './balancers.ts';
@@ -138,7 +139,13 @@ describe.each(WAYS)('a call with leases, $way,', ({ place }) => {
     };
     process.on('warning', listen);
     onTestFinished(() => void process.off('warning', listen));
-    expect(await leasedCall(losing(balancer, Infinity, 'request'), settings, ask)).toBe(expectedAnswer('hello'));
+    const away = losing(balancer, Infinity, 'request');
+    const reports = new Reports(away, { patienceMs: 300 });
+    for (let call = 0; call < 3; call++) {
+      expect(await leasedCall(away, settings, ask, reports)).toBe(expectedAnswer('hello'));
+    }
     await expect.poll(() => warnings).toEqual([expect.stringMatching(/^a report on key \S+ was lost: away/)]);
+    reports.close();
+    await expect.poll(() => warnings.at(-1)).toMatch(/^3 reports were lost/);
   });
 });

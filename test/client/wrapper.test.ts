@@ -234,10 +234,33 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
     const controller = new AbortController();
     const call = wrapper.withRetry(ask, { signal: controller.signal })('hello');
     await expect.poll(() => fake.counts.inFlight).toBe(1);
-    controller.abort();
-    expect(await thrownBy(call)).toMatchObject({ name: 'AbortError', attempts: [{ errorClass: 'CANCELLED' }] });
+    const reason = new Error('enough');
+    controller.abort(reason);
+    expect(await thrownBy(call)).toBe(reason);
     await expect.poll(() => fake.counts.inFlight).toBe(0);
-    expect(await endings(wrapper)).toEqual({ acquired: 1, failed: 1 });
+    await expect.poll(() => endings(wrapper)).toEqual({ acquired: 1, failed: 1 });
+    expect((await wrapper.getStats()).pools[0]?.failuresByClass).toEqual({ CANCELLED: 1n });
+  });
+
+  test('ends the call with its signal though the function does not care, whatever becomes of it later', async () => {
+    const { wrapper } = await bench(await place(), { [ONE]: {} });
+    const reason = new Error('enough');
+    const controller = new AbortController();
+    const late = Promise.withResolvers<never>();
+    const began = Promise.withResolvers<void>();
+    const call = wrapper.withRetry(
+      () => {
+        began.resolve();
+        return late.promise;
+      },
+      { signal: controller.signal },
+    )();
+    const thrown = thrownBy(call);
+    await began.promise;
+    controller.abort(reason);
+    expect(await thrown).toBe(reason);
+    late.reject(new Error('too late'));
+    await expect.poll(() => endings(wrapper)).toEqual({ acquired: 1, unused: 1 });
   });
 
   test('takes a time limit of the SDK for one, and tries again', async () => {
@@ -271,6 +294,14 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
     const error = await thrownBy(wrapper.addKey(ONE, 0));
     expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD' });
     expect((error as KeyBalancerError).violations[0]?.field).toMatch(/weight/);
+    for (const [args, message] of [
+      [[undefined], 'apiKey is undefined; allowed: a string'],
+      [[{ apiKey: ONE }], 'apiKey is an object; allowed: a string'],
+      [[ONE, '2'], 'weight is a string; allowed: a number'],
+      [[ONE, 2, null], 'source is null; allowed: a string'],
+    ] as const) {
+      expect(await thrownBy(wrapper.addKey(...(args as unknown as [string])))).toMatchObject({ message });
+    }
     expect(await thrownBy(wrapper.addKey('AQ.with spaces in it'))).toMatchObject({ code: 'INVALID_ARGUMENT' });
   });
 
@@ -296,7 +327,8 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
 
   test('takes no lease for what is no function', async () => {
     const { wrapper } = await bench(await place(), { [ONE]: {} });
-    expect(await thrownBy(wrapper.executeWithRetry('ask' as never))).toMatchObject({ code: 'INVALID_ARGUMENT' });
+    const error = await thrownBy(wrapper.executeWithRetry(undefined as never));
+    expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', message: 'fn is undefined; allowed: a function' });
     expect(await endings(wrapper)).toEqual({});
   });
 

@@ -1,0 +1,107 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import type { AcquireKeyRequestSchema, Lease } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { awayPauseMs, isAway } from './away.ts';
+import type { Balancer } from './balancer.ts';
+import { KeyBalancerError } from './errors.ts';
+
+/** How long one call tries to reach a balancer that answered before, and one that has not: its address may be wrong. */
+const PATIENCE_MS = 10_000;
+const FIRST_PATIENCE_MS = 2_000;
+
+const answered = new WeakSet<Balancer>();
+
+/** Milliseconds that one call has left. */
+export interface TimeLeft {
+  /** For a key to become free. */
+  waitMs: number;
+  /** For a balancer that is away; undefined: it was there so far. */
+  awayMs?: number;
+}
+
+export interface AcquireContext {
+  left: TimeLeft;
+  /** Whether to wait for a key that is free, else to take one only if there is. */
+  mayWait: boolean;
+  signal: AbortSignal | undefined;
+  /** Told of a lease that came when its caller had left. */
+  giveBack: (lease: Lease) => void;
+}
+
+type Request = Omit<MessageInitShape<typeof AcquireKeyRequestSchema>, '$typeName' | 'maxWait' | 'requestId'>;
+
+/** A lease, also where the balancer is away for a while. Takes from `left` what it used of it. */
+export async function patientAcquire(balancer: Balancer, request: Request, context: AcquireContext): Promise<Lease> {
+  const { left, mayWait, signal } = context;
+  let requestId = randomUUID();
+  let awaySince: number | undefined;
+  const spentAway = (): number => (awaySince === undefined ? 0 : performance.now() - awaySince);
+  try {
+    for (;;) {
+      const startedAt = performance.now();
+      try {
+        const lease = await (mayWait
+          ? waitForLease(balancer, request, left.waitMs, signal)
+          : takeLease(balancer, { ...request, requestId }, context));
+        answered.add(balancer);
+        return lease;
+      } catch (error) {
+        if (awaySince !== undefined && error instanceof KeyBalancerError && error.reason === 'LEASE_EXPIRED') {
+          // It was had, and ended while the balancer was away.
+          requestId = randomUUID();
+          continue;
+        }
+        if (!isAway(error)) throw error;
+        awaySince ??= performance.now();
+        left.awayMs ??= answered.has(balancer) ? PATIENCE_MS : FIRST_PATIENCE_MS;
+        if (spentAway() >= left.awayMs) throw error;
+      } finally {
+        if (mayWait) left.waitMs = Math.max(0, left.waitMs - (performance.now() - startedAt));
+      }
+      await sleep(awayPauseMs(), undefined, { signal });
+    }
+  } finally {
+    if (left.awayMs !== undefined) left.awayMs = Math.max(0, left.awayMs - spentAway());
+  }
+}
+
+/** Without a request id: the server then takes a key back that comes as its caller leaves. */
+async function waitForLease(
+  balancer: Balancer,
+  request: Request,
+  waitMs: number,
+  signal: AbortSignal | undefined,
+): Promise<Lease> {
+  const maxWait = durationFromMs(Math.round(waitMs));
+  return leaseOf(await balancer.keyBalancer.acquireKey({ ...request, maxWait }, { signal }));
+}
+
+/** With a request id: a lease whose answer was lost is found again. The request is not cancelled but left, so that no lease is lost. */
+async function takeLease(
+  balancer: Balancer,
+  request: Request & { requestId: string },
+  { signal, giveBack }: AcquireContext,
+): Promise<Lease> {
+  const asking = balancer.keyBalancer.acquireKey(request).then(leaseOf);
+  if (signal === undefined) return asking;
+  let leave = (): void => {};
+  const left = new Promise<never>((_, reject) => {
+    leave = () => {
+      reject(signal.reason);
+      asking.then(giveBack, () => {});
+    };
+  });
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    return await Promise.race([asking, left]);
+  } finally {
+    signal.removeEventListener('abort', leave);
+  }
+}
+
+function leaseOf({ lease }: { lease?: Lease | undefined }): Lease {
+  if (lease === undefined) throw new KeyBalancerError('the answer holds no lease', { code: 'INTERNAL' });
+  return lease;
+}

@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { ReportResultRequestSchema, ReportResultResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { awayPauseMs, isAway } from './away.ts';
+import type { Balancer } from './balancer.ts';
+import { KeyBalancerError } from './errors.ts';
+
+export type Report = MessageInitShape<typeof ReportResultRequestSchema>;
+
+export interface ReportsOptions {
+  /** How long a report that finds the balancer away is sent again, in milliseconds. Default 30,000. */
+  patienceMs?: number;
+  /** Reports that may wait for a balancer that is away; more are lost. Default 10,000. */
+  mostWaiting?: number;
+}
+
+/** A server that is frozen answers nothing; the report is then sent again. */
+const ONE_TRY_MS = 10_000;
+const FIRST_PAUSE_MS = 100;
+/** Thousands may wait, and each try costs. */
+const LONGEST_PAUSE_MS = 1_000;
+
+/** Sends the reports of leases, again and again while the balancer is away, for whoever cannot wait for them. */
+export class Reports {
+  readonly #balancer: Balancer;
+  readonly #patienceMs: number;
+  readonly #mostWaiting: number;
+  readonly #pending = new Set<Promise<unknown>>();
+  #waiting = 0;
+  #lost = 0;
+
+  constructor(balancer: Balancer, { patienceMs = 30_000, mostWaiting = 10_000 }: ReportsOptions = {}) {
+    this.#balancer = balancer;
+    this.#patienceMs = patienceMs;
+    this.#mostWaiting = mostWaiting;
+  }
+
+  /** Never rejects; undefined: it is lost. */
+  send(report: Report, keyId: string): Promise<ReportResultResponse | undefined> {
+    const sending = this.#deliver(report).catch((error: unknown) => this.#lose(error, keyId));
+    this.#pending.add(sending);
+    return sending.finally(() => this.#pending.delete(sending));
+  }
+
+  /** Resolves when no report is on its way. */
+  async settled(): Promise<void> {
+    while (this.#pending.size > 0) await Promise.all(this.#pending);
+  }
+
+  /** Says how many were lost, if more than the one that was told of. */
+  close(): void {
+    if (this.#lost > 1) warn(`${this.#lost} reports were lost; their leases ended by their time limit`);
+  }
+
+  async #deliver(report: Report): Promise<ReportResultResponse> {
+    const end = performance.now() + this.#patienceMs;
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      try {
+        return await this.#balancer.keyBalancer.reportResult(report, { timeoutMs: ONE_TRY_MS });
+      } catch (error) {
+        const again = isAway(error) || (error instanceof KeyBalancerError && error.code === 'DEADLINE_EXCEEDED');
+        if (!again || performance.now() >= end || this.#waiting >= this.#mostWaiting) throw error;
+      }
+      this.#waiting++;
+      await sleep(awayPauseMs(pauseMs / 2, pauseMs));
+      this.#waiting--;
+    }
+  }
+
+  #lose(error: unknown, keyId: string): undefined {
+    this.#lost++;
+    // Thousands may be lost together: they are told of by their number.
+    if (this.#lost === 1) warn(`a report on key ${keyId} was lost: ${(error as Error).message}`);
+  }
+}
+
+function warn(message: string): void {
+  process.emitWarning(message, 'KeyBalancerWarning');
+}
