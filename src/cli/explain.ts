@@ -32,7 +32,7 @@ export function explain(error: unknown): Explanation {
   if (error.name === 'KeyBalancerError') {
     // Without a reason it was the transport that spoke.
     if (reason === '' && NOT_REACHED.includes(code ?? '')) {
-      return { exitCode: EXIT.notReached, message: error.message + hintOf(error.message) };
+      return { exitCode: EXIT.notReached, message: error.message };
     }
     return { exitCode: EXIT.failed, message: inCommandWords(error.message) };
   }
@@ -40,11 +40,6 @@ export function explain(error: unknown): Explanation {
   const message =
     code !== undefined && /^E[A-Z0-9]+$/.test(code) ? error.message : `unexpected: ${error.stack ?? error.message}`;
   return { exitCode: EXIT.failed, message };
-}
-
-/** Whoever answers, but not in HTTP/2, may well be the server's other door. */
-function hintOf(message: string): string {
-  return message.includes('Protocol error') ? '; is it the HTTP port? --address takes that of gRPC' : '';
 }
 
 /** A word that can be quoted: an option or command, perhaps misspelt. Anything else may be an API key in the wrong place. */

@@ -205,7 +205,7 @@ describe('beside a server', () => {
     expect(await cli(['stats', '--address', served.http])).toMatchObject({
       exitCode: 3,
       stdout: '',
-      stderr: expect.stringMatching(/; is it the HTTP port\? --address takes that of gRPC\n$/),
+      stderr: expect.stringMatching(/is it the HTTP port\?\)\n$/),
     });
   });
 
