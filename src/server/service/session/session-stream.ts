@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { BalancerError } from '../../../engine/errors.ts';
-import {
-  type AcquireKeyRequest,
-  type Operation,
-  type OperationResult,
-  type RenewLeaseRequest,
-  type ReportResultRequest,
-  type SessionRequest,
-  type SessionResponse,
+import type {
+  AcquireKeyRequest,
+  Operation,
+  OperationResult,
+  RenewLeaseRequest,
+  ReportResultRequest,
+  SessionRequest,
+  SessionResponse,
 } from '../../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { acquireKey } from '../acquire-key.ts';
 import * as fields from '../fields.ts';
