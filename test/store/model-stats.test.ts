@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest';
+import { allowsModel, restingUntil } from '../../src/engine/key.ts';
+import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { countKeys, modelUsages } from '../../src/store/sqlite/model-stats.ts';
+import { Rig } from '../engine/rig.ts';
+
+const MODELS = ['', 'pro', 'flash', 'embed'];
+
+test('keys are counted for each model as one by one, and others run meanwhile', async () => {
+  const rig = new Rig();
+  for (const model of MODELS) rig.pool.usageOf(model);
+  const rest = (model: string, until: number) => ({ model, until, cause: ErrorClass.RATE_LIMITED_MINUTE });
+  for (let i = 0; i < 6_000; i++) {
+    const key = rig.addKey({
+      models: i % 5 === 0 ? ['pro', 'embed'] : [],
+      disabled: i % 11 === 0,
+      project: `p${i % 40}`,
+    });
+    if (i % 3 === 0) rig.engine.setRests(key, [rest(MODELS[i % 4]!, rig.now + 1_000 + i)], rig.now);
+  }
+  rig.engine.setRests(rig.engine.project('p7'), [rest('flash', rig.now + 50)], rig.now);
+  rig.engine.setRests(rig.engine.project('p8'), [rest('', rig.now + 90)], rig.now);
+  const wallOffset = 5_000_000;
+
+  let ran = 0;
+  let others = setImmediate(function run() {
+    ran++;
+    others = setImmediate(run);
+  });
+  const models = modelUsages(rig.pool);
+  await countKeys(rig.pool, models, { now: () => rig.now, wallOffset: () => wallOffset });
+  clearImmediate(others);
+
+  expect(models.map(({ model }) => model)).toEqual(MODELS);
+  for (const { model, availableKeys, nextAvailableTime } of models) {
+    const enabled = rig.pool.keys.filter((key) => key !== undefined && !key.settings.disabled);
+    const untils = enabled.filter((key) => allowsModel(key!, model)).map((key) => restingUntil(key!, model, rig.now));
+    expect(availableKeys).toBe(untils.filter((until) => until === 0).length);
+    expect(nextAvailableTime).toBe(Math.min(...untils.filter((until) => until > 0)) + wallOffset);
+  }
+  expect(ran).toBeGreaterThan(0);
+});
