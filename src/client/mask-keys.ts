@@ -22,6 +22,9 @@ function maskInside(value: unknown, apiKeys: readonly string[], depth: number, s
   // Bytes are not shown as text, and there may be millions.
   if (ArrayBuffer.isView(value)) return;
   seen.add(value);
+  if (value instanceof Headers || value instanceof Map)
+    maskEntries(value as Map<unknown, unknown>, apiKeys, depth, seen);
+  else if (value instanceof URL && holdsAny(value.href, apiKeys)) value.href = masked(value.href, apiKeys);
   for (const name of Reflect.ownKeys(value)) {
     const property = Object.getOwnPropertyDescriptor(value, name);
     if (property === undefined) continue;
@@ -29,6 +32,19 @@ function maskInside(value: unknown, apiKeys: readonly string[], depth: number, s
     const inner: unknown = name === 'stack' ? (value as Error).stack : property.value;
     if (typeof inner !== 'string') maskInside(inner, apiKeys, depth - 1, seen);
     else if (holdsAny(inner, apiKeys)) replace(value, name, masked(inner, apiKeys));
+  }
+}
+
+/** What Headers and maps hold is no property of theirs. */
+function maskEntries(
+  entries: Map<unknown, unknown>,
+  apiKeys: readonly string[],
+  depth: number,
+  seen: Set<unknown>,
+): void {
+  for (const [name, inner] of [...entries]) {
+    if (typeof inner !== 'string') maskInside(inner, apiKeys, depth - 1, seen);
+    else if (holdsAny(inner, apiKeys)) entries.set(name, masked(inner, apiKeys));
   }
 }
 

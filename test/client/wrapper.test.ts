@@ -317,12 +317,19 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
     );
     const error = await thrownBy(wrapper.executeWithRetry(ask));
     expect(error.message).toMatch(/has been suspended/);
+    // That key rests now.
+    const { wrapper: other } = await bench(await place(), { [ONE]: {} });
     const own = await thrownBy(
-      wrapper.executeWithRetry(() => {
-        throw new Error(`cannot log ${ONE}`, { cause: { headers: { 'x-goog-api-key': ONE } } });
+      other.executeWithRetry(() => {
+        const headers = { 'x-goog-api-key': ONE };
+        const url = new URL(`http://127.0.0.1/?key=${ONE}`);
+        throw new Error(`cannot log ${ONE}`, {
+          cause: { headers, sent: new Headers(headers), map: new Map([[1, ONE]]), url },
+        });
       }),
     );
-    expect(inspect([error, own, wrapper], { depth: 20, showHidden: true })).not.toContain(ONE);
+    const { sent, url } = own.cause as { sent: Headers; url: URL };
+    expect(inspect([error, own, [...sent], url.href, wrapper], { depth: 20, showHidden: true })).not.toContain(ONE);
   });
 
   test('takes no lease for what is no function', async () => {
