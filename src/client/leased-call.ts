@@ -5,7 +5,6 @@ import {
   type ErrorClass,
   ErrorClassSchema,
   type Lease,
-  Outcome,
   type ReportResultResponse,
   type RetryAdvice,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
@@ -172,9 +171,7 @@ class LeasedCall {
       excludeKeyIds: [...excluded].slice(-MOST_EXCLUDED),
       excludeProjects: [...this.#badProjects].slice(-MOST_EXCLUDED),
     };
-    const giveBack = ({ leaseId, keyId }: Lease): void => {
-      void this.#reports.send({ leaseId, outcome: Outcome.UNUSED }, keyId);
-    };
+    const giveBack = (coming: Promise<Lease>): void => this.#reports.giveBack(coming);
     return patientAcquire(this.#balancer, request, { left: this.#left, mayWait, signal, giveBack });
   }
 

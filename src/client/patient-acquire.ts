@@ -26,8 +26,8 @@ export interface AcquireContext {
   /** Whether to wait for a key that is free, else to take one only if there is. */
   mayWait: boolean;
   signal: AbortSignal | undefined;
-  /** Told of a lease that came when its caller had left. */
-  giveBack: (lease: Lease) => void;
+  /** Takes care of a lease that is still to come, or not, when its caller has left. */
+  giveBack: (coming: Promise<Lease>) => void;
 }
 
 type Request = Omit<MessageInitShape<typeof AcquireKeyRequestSchema>, '$typeName' | 'maxWait' | 'requestId'>;
@@ -90,7 +90,7 @@ async function takeLease(
   const left = new Promise<never>((_, reject) => {
     leave = () => {
       reject(signal.reason);
-      asking.then(giveBack, () => {});
+      giveBack(asking);
     };
   });
   signal.addEventListener('abort', leave, { once: true });

@@ -1,6 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { ReportResultRequestSchema, ReportResultResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import {
+  type Lease,
+  Outcome,
+  type ReportResultRequestSchema,
+  type ReportResultResponse,
+} from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { awayPauseMs, isAway } from './away.ts';
 import type { Balancer } from './balancer.ts';
 import { KeyBalancerError } from './errors.ts';
@@ -37,12 +42,19 @@ export class Reports {
 
   /** Never rejects; undefined: it is lost. */
   send(report: Report, keyId: string): Promise<ReportResultResponse | undefined> {
-    const sending = this.#deliver(report).catch((error: unknown) => this.#lose(error, keyId));
-    this.#pending.add(sending);
-    return sending.finally(() => this.#pending.delete(sending));
+    return this.#track(this.#deliver(report).catch((error: unknown) => this.#lose(error, keyId)));
   }
 
-  /** Resolves when no report is on its way. */
+  /** Gives a lease back, unused, that is still to come. */
+  giveBack(coming: Promise<Lease>): void {
+    const giving = coming.then(
+      ({ leaseId, keyId }) => this.send({ leaseId, outcome: Outcome.UNUSED }, keyId),
+      () => undefined,
+    );
+    void this.#track(giving);
+  }
+
+  /** Resolves when no report is on its way, nor a lease to be given back. */
   async settled(): Promise<void> {
     while (this.#pending.size > 0) await Promise.all(this.#pending);
   }
@@ -50,6 +62,11 @@ export class Reports {
   /** Says how many were lost, if more than the one that was told of. */
   close(): void {
     if (this.#lost > 1) warn(`${this.#lost} reports were lost; their leases ended by their time limit`);
+  }
+
+  #track<T>(sending: Promise<T>): Promise<T> {
+    this.#pending.add(sending);
+    return sending.finally(() => this.#pending.delete(sending));
   }
 
   async #deliver(report: Report): Promise<ReportResultResponse> {

@@ -27,8 +27,8 @@ export type GeminiFunction<A extends unknown[], T> = (ai: GoogleGenAI, ...args: 
 export interface GeminiWrapper extends AsyncDisposable {
   /**
    * Runs fn with a leased key, and again with others while Gemini's failures say that it helps. Every lease is reported.
-   * Rejects with Gemini's own error, `attempts` on it; with what fn threw of its own; or with a KeyBalancerError when no
-   * key could be had.
+   * Rejects with Gemini's own error, `attempts` on it; with what fn threw of its own, what its other clients met included;
+   * with the signal's reason; or with a KeyBalancerError when no key could be had.
    */
   executeWithRetry<A extends unknown[], T>(fn: GeminiFunction<A, T>, ...args: A): Promise<T>;
   /** The function that does so each time it is called. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { apiKeys } from '../support/orders.ts';
-import { bench, endings, WAYS } from './balancers.ts';
+import { bench, endings, MODEL, WAYS } from './balancers.ts';
 
 const [ONE] = apiKeys(1) as [string];
 
@@ -75,5 +75,18 @@ describe.each(WAYS)('a lease is reported, $way,', ({ place }) => {
       );
     }
     expect(await endings(wrapper)).toEqual({ acquired: ways.length, unused: ways.length });
+  });
+
+  test("when Gemini's own error takes no marks", async () => {
+    const { wrapper } = await bench(await place(), { [ONE]: { behaviour: 'dead' } });
+    let sealed: unknown;
+    const call = wrapper.executeWithRetry((ai) =>
+      ai.models.generateContent({ model: MODEL, contents: 'hello' }).catch((error: Error) => {
+        sealed = new Proxy(error, { defineProperty: refuse, set: refuse, ownKeys: refuse });
+        throw sealed;
+      }),
+    );
+    expect((await call.catch((thrown: unknown) => thrown)) === sealed).toBe(true);
+    expect(await endings(wrapper)).toEqual({ acquired: 1, failed: 1 });
   });
 });

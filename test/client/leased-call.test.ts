@@ -71,6 +71,16 @@ function losing(balancer: Balancer, reports: number, lost: 'request' | 'answer')
   };
 }
 
+/** The balancer, but what becomes of the answers to its acquires is `then`'s. */
+function acquiring(balancer: Balancer, then: <T>(answer: Promise<T>, acquire: number) => Promise<T>): Balancer {
+  let acquires = 0;
+  const { acquireKey } = balancer.keyBalancer;
+  return {
+    ...balancer,
+    keyBalancer: { ...balancer.keyBalancer, acquireKey: (...args) => then(acquireKey(...args), ++acquires) },
+  };
+}
+
 describe.each(WAYS)('a call with leases, $way,', ({ place }) => {
   test('waits for a key that is in use', async () => {
     const { balancer, settings } = await bench(await place(), { [ONE]: {} }, { maxConcurrentLeases: 1 });
@@ -123,6 +133,33 @@ describe.each(WAYS)('a call with leases, $way,', ({ place }) => {
       expect(await usage(balancer)).toMatchObject({ acquired: 1n, succeeded: 1n, calls: 1n });
     },
   );
+
+  test('finds its lease again when the answer to an acquire is lost', async () => {
+    const { balancer, settings } = await bench(await place(), { [ONE]: {}, [TWO]: {} });
+    const forgetful = acquiring(balancer, async (answer, acquire) => {
+      const response = await answer;
+      if (acquire < 3) throw new KeyBalancerError('away', { code: 'UNAVAILABLE' });
+      return response;
+    });
+    expect(await leasedCall(forgetful, settings, ask)).toBe(expectedAnswer('hello'));
+    expect(await usage(balancer)).toMatchObject({ acquired: 1n, succeeded: 1n });
+  });
+
+  test('gives a lease back that comes after its signal', async () => {
+    const { fake, balancer, settings } = await bench(await place(), { [ONE]: {} });
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const slow = acquiring(balancer, async (answer) => {
+      const response = await answer;
+      controller.abort(reason);
+      // As over a slow network.
+      await sleep(50);
+      return response;
+    });
+    await expect(leasedCall(slow, { ...settings, signal: controller.signal }, ask)).rejects.toBe(reason);
+    await expect.poll(() => usage(balancer)).toMatchObject({ acquired: 1n, unused: 1n });
+    expect(fake.counts.total).toBe(0);
+  });
 
   test('goes on with another key when the answer to a report was lost', async () => {
     const { fake, balancer, settings } = await bench(await place(), { [ONE]: { behaviour: 'dead' }, [TWO]: {} });
