@@ -187,7 +187,7 @@ export class Engine {
     key.pool.recount(key.settings, settings);
     key.settings = settings;
     if (projectMoved) this.#joinProject(key);
-    if (tierMoved) key.pool.withdraw(key);
+    if (tierMoved) key.pool.changeTier(key);
     this.changes.announce(key, key.state);
     key.pool.refresh(key, now);
   }

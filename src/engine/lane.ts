@@ -82,9 +82,11 @@ export class Lane {
     const virtualTime = this.virtualTimes[tier]!;
     const pass = this.#pass[slot]!;
     const known = !Number.isNaN(pass) && this.#tier[slot] === tier;
-    // Not touched by that: after a restart a key without a stored turn joins at V just so, and a new lane would have to store one
-    // for every key of its pool.
-    if (!known || pass < virtualTime) this.#pass[slot] = virtualTime;
+    if (!known || pass < virtualTime) {
+      this.#pass[slot] = virtualTime;
+      // A lane that is new would else have to store a turn for each key of its pool. Without one a key joins at V just so.
+      if (!Number.isNaN(pass) || virtualTime > 0) this.touched.add(slot);
+    }
     this.#tier[slot] = tier;
     this.#insert(slot);
   }
@@ -92,6 +94,15 @@ export class Lane {
   /** Takes a key out; its pass stays for its return. */
   leave(slot: number): void {
     if (this.has(slot)) this.#remove(slot);
+  }
+
+  /** Takes a key out, and gives one that had a turn a place in another tier, as if it were new there. */
+  changeTier(slot: number, tier: number): void {
+    this.leave(slot);
+    if (slot >= this.#pass.length || Number.isNaN(this.#pass[slot])) return;
+    this.#tier[slot] = tier;
+    this.#pass[slot] = this.virtualTimes[tier]!;
+    this.touched.add(slot);
   }
 
   /** Takes a key out for good: the slot may come back as another key. */

@@ -167,6 +167,11 @@ export class Pool {
     for (const lane of this.lanes.values()) lane.leave(key.slot);
   }
 
+  /** Takes the key out of every lane, and its turns along to its new tier, whether it may serve now or not. */
+  changeTier(key: Key): void {
+    for (const lane of this.lanes.values()) lane.changeTier(key.slot, key.settings.tier);
+  }
+
   /** The lane in which to look for a key for the model: the model's own, made on first use, or the general one. */
   laneFor(model: string, now: number): Lane {
     let lane = this.lanes.get(model);

@@ -51,8 +51,7 @@ class Bench {
       if (what === 'pass') this.now += which * 20;
       else if (what === 'acquire') {
         const affinityKey = how % 3 === 0 ? `a${which % 4}` : '';
-        const excludeKeyIds = how === 7 ? [keyId] : [];
-        const grant = await store.acquire(acquireOrder({ model, affinityKey, excludeKeyIds }));
+        const grant = await store.acquire(acquireOrder({ model, affinityKey }));
         leases.push(grant.leaseId);
         return [grant.keyId, grant.affinityHit];
       } else if (what === 'report' && leases.length > 0) {
