@@ -134,7 +134,8 @@ export class Lane {
     this.#reserve(slot);
     const isIn = this.has(slot);
     if (isIn) this.#remove(slot);
-    this.#pass[slot] = pass;
+    // One that is in has come back just now, as from a rest that ended meanwhile.
+    this.#pass[slot] = isIn ? Math.max(pass, this.virtualTimes[tier]!) : pass;
     this.#lastPick[slot] = lastPick;
     this.#tier[slot] = tier;
     this.#weight[slot] = weight;
