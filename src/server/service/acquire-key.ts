@@ -13,8 +13,10 @@ import type { ServiceContext } from './service-context.ts';
 import type { CallContext } from './service-functions.ts';
 import { durationMessage } from './time-messages.ts';
 
-/** An acquire that waits gives up so long before its caller's deadline, that its refusal still arrives. */
-const DEADLINE_MARGIN_MS = 20;
+/** An acquire that waits gives up so long before its caller's deadline, that its refusal still arrives: a tenth of what is left. */
+function marginMs(timeoutMs: number): number {
+  return Math.min(500, Math.max(20, timeoutMs / 10));
+}
 const MAX_EXCLUDED = 64;
 const MAX_AFFINITY_KEY = 256;
 
@@ -69,5 +71,6 @@ function acquireOrder(request: AcquireKeyRequest, call: CallContext, sessionId: 
 /** max_wait, cut to what is left of the call's deadline less a margin. */
 export function maxWaitMs(field: string, request: Pick<AcquireKeyRequest, 'maxWait'>, call: CallContext): number {
   const wanted = fields.durationMs(field, request.maxWait) ?? 0;
-  return call.timeoutMs === undefined ? wanted : Math.min(wanted, Math.max(0, call.timeoutMs - DEADLINE_MARGIN_MS));
+  const { timeoutMs } = call;
+  return timeoutMs === undefined ? wanted : Math.min(wanted, Math.max(0, timeoutMs - marginMs(timeoutMs)));
 }
