@@ -316,6 +316,6 @@ test('whatever changes and whenever it breaks off, a watcher ends with the true 
         }
       },
     ),
-    { numRuns: 15 },
+    { numRuns: 15, endOnFailure: true },
   );
 });

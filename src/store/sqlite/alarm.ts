@@ -8,21 +8,25 @@ const LONGEST_DELAY_MS = 2 ** 30;
 export class Alarm {
   readonly #engine: Engine;
   readonly #clock: Clock;
-  readonly #woken: () => void;
+  readonly #worked: () => void;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Infinity;
 
-  /** `woken` is called when it did so by itself. */
-  constructor(engine: Engine, clock: Clock, woken: () => void) {
+  /** `worked` is called when time may have changed something. */
+  constructor(engine: Engine, clock: Clock, worked: () => void) {
     this.#engine = engine;
     this.#clock = clock;
-    this.#woken = woken;
+    this.#worked = worked;
   }
 
   /** Now, after what is due was done. */
   advance(): number {
     const now = this.#clock.now();
-    this.#engine.advance(now);
+    if (this.#engine.nextDeadline <= now) {
+      this.#engine.advance(now);
+      // Whoever came, if only to read, is the first to notice: what time changed is to be written and told now.
+      this.#worked();
+    }
     return now;
   }
 
@@ -40,7 +44,7 @@ export class Alarm {
   ring(): void {
     this.#timerAt = Infinity;
     this.advance();
-    this.#woken();
+    this.#worked();
     this.arm();
   }
 
