@@ -133,7 +133,10 @@ export class HealthLog {
 
   /** The commit is done: tells the watchers. */
   publish(): void {
-    const changes = [...this.#prepared, ...this.#announced].sort((a, b) => a.revision - b.revision);
+    // A key that the commit both changed and removed is gone: its change was numbered behind its removal.
+    const gone = new Set(this.#departed.map((each) => each.keyId));
+    const prepared = gone.size === 0 ? this.#prepared : this.#prepared.filter((each) => !gone.has(each.keyId));
+    const changes = [...prepared, ...this.#announced].sort((a, b) => a.revision - b.revision);
     for (const removed of this.#departed) this.#removed.push(removed);
     while (this.#removed.length > REMEMBERED) this.#horizon = this.#removed.shift()!.revision;
     this.#prepared = [];
