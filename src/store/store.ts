@@ -1,6 +1,7 @@
 import type { Reason } from '../engine/errors.ts';
 import type { KeySettings, PoolSettings } from '../engine/settings.ts';
-import type { Finding } from '../gemini/finding.ts';
+import type { ProviderErrorInit } from '../gemini/describe-thrown.ts';
+import type { Finding, LimitName } from '../gemini/finding.ts';
 
 export type { KeySettings, PoolSettings } from '../engine/settings.ts';
 
@@ -43,6 +44,8 @@ export interface Store {
   deleteKey(order: { keyId: string; etag: string; allowMissing: boolean }): Promise<void>;
   resetKey(keyId: string): Promise<KeyView>;
   getKey(keyId: string): Promise<KeyView>;
+  /** Asks Gemini. Rejects KEY_NOT_FOUND; an answer that refuses the key, or none, is a result. */
+  testKey(order: KeyTestOrder): Promise<KeyTestView>;
   /** In key id order. */
   listKeys(query: KeyQuery): Promise<Page<KeyView> & { totalSize: number }>;
 
@@ -57,6 +60,13 @@ export interface Store {
   createPool(order: { pool: PoolSettings; idempotency: Idempotency | undefined }): Promise<PoolView>;
   updatePool(order: { pool: string; etag: string; change: Partial<Omit<PoolSettings, 'pool'>> }): Promise<PoolView>;
   deletePool(order: { pool: string; etag: string }): Promise<void>;
+
+  /** In order of project and model. `after`: as `next` said. */
+  listQuotas(query: { project: string; after: string; limit: number }): Promise<Page<QuotaView>>;
+  /** Limits that are absent stay as they are. The project need not exist yet. */
+  setQuota(order: QuotaOrder): Promise<QuotaView>;
+  /** Limits that nobody knows are no error. */
+  deleteQuota(order: { project: string; model: string }): Promise<void>;
 
   stats(query: { pools: readonly string[]; includeModels: boolean }): Promise<StoreStats>;
 
@@ -268,6 +278,48 @@ export interface KeyQuery {
   limit: number;
 }
 
+export interface KeyTestOrder {
+  keyId: string;
+  /** As in ProbeOrder. */
+  model: string;
+  timeoutMs: number;
+  /** Whether the result changes the key's health. */
+  apply: boolean;
+  signal: AbortSignal;
+}
+
+export interface KeyTestView {
+  keyId: string;
+  ok: boolean;
+  errorClass: ErrorClass;
+  /** Redacted. */
+  error: ProviderErrorInit | undefined;
+  latencyMs: number;
+}
+
+export interface QuotaOrder {
+  project: string;
+  /** "": every model of the project that has no limits of its own. */
+  model: string;
+  limits: Partial<Record<LimitName, number>>;
+}
+
+export interface QuotaView {
+  /** Of a key whose project is unknown, its key id. */
+  project: string;
+  model: string;
+  limits: Partial<Record<LimitName, LimitView>>;
+}
+
+export interface LimitView {
+  value: number;
+  origin: 'set' | 'learned';
+  /** In the running window. Of model "": 0. */
+  used: number;
+  /** When the window ends; undefined: nothing is used. */
+  resetTime: number | undefined;
+}
+
 /** A key as others may see it: its settings, health and counts, never its secret. */
 export interface KeyView extends KeySettings {
   keyId: string;
@@ -280,6 +332,11 @@ export interface KeyView extends KeySettings {
   state: KeyState;
   effectiveWeight: number;
   cooldowns: CooldownView[];
+  /** Of a quarantined key. */
+  verification: VerificationView | undefined;
+  /** Whose quota it shares: `project`, else the learned one. "": unknown. */
+  quotaProject: string;
+  projectLearned: boolean;
   consecutiveFailures: number;
   lastErrorClass: ErrorClass;
   lastSuccessTime: number | undefined;
@@ -298,6 +355,29 @@ export interface CooldownView {
   cause: ErrorClass;
   untilTime: number;
   projectWide: boolean;
+  /** From then on one call at a time tries whether it is over; undefined: not before untilTime. */
+  probeTime: number | undefined;
+}
+
+export interface VerificationView {
+  /** undefined: verification is off. */
+  nextTime: number | undefined;
+  /** Answers in a row that refused the key. */
+  refusals: number;
+  /** Attempts in a row without an answer, and why there was none. */
+  unanswered: number;
+  unansweredClass: ErrorClass;
+}
+
+/** What one caller's reports led to. */
+export interface CallerView {
+  caller: string;
+  quarantined: number;
+  confirmed: number;
+  refuted: number;
+  projectsLearned: number;
+  projectsRefused: number;
+  delaysDistrusted: number;
 }
 
 /** acquired = active + succeeded + failed + expired + unused + released. */
@@ -370,6 +450,8 @@ export interface StoreStats {
   total: PoolStatsView;
   /** Those asked for, in name order. */
   pools: PoolStatsView[];
+  /** Of all pools, at most 100, most refuted reports first. */
+  callers: CallerView[];
   databaseBytes: number;
   cache: { size: number; capacity: number; hits: number; misses: number };
   /** What the keys hold in memory, all structures counted. */
