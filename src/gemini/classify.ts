@@ -1,7 +1,7 @@
 import { ErrorClass, type ProviderError } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { ANSWER_RULES } from './answer-rules.ts';
 import { type Evidence, gatherEvidence } from './evidence.ts';
-import type { Finding } from './finding.ts';
+import { type Finding, plainFinding } from './finding.ts';
 import { NO_ANSWER_RULES } from './no-answer-rules.ts';
 import { type BrokenLimit, brokenLimit } from './quota-limit.ts';
 import type { Rule } from './rule.ts';
@@ -14,7 +14,7 @@ const UNKNOWN: Rule = { name: 'unknown', applies: () => true, errorClass: ErrorC
  * 16 KiB of the body that are looked at.
  */
 export function classify(error: ProviderError | undefined): Finding {
-  if (error === undefined) return { errorClass: ErrorClass.UNKNOWN, scope: 'none', retryDelayMs: undefined };
+  if (error === undefined) return plainFinding(ErrorClass.UNKNOWN);
   const evidence = gatherEvidence(error);
   const limit = brokenLimit(evidence);
   const rule = ruleFor(evidence, limit);
@@ -22,6 +22,11 @@ export function classify(error: ProviderError | undefined): Finding {
     errorClass: rule.errorClass,
     scope: typeof rule.scope === 'function' ? rule.scope(evidence, limit) : rule.scope,
     retryDelayMs: evidence.retryDelayMs,
+    delayDistrusted: false,
+    rule: rule.name,
+    beyond: undefined,
+    project: undefined,
+    limits: [],
   };
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { classify } from '../../src/gemini/classify.ts';
+import { plainFinding } from '../../src/gemini/finding.ts';
 import { ErrorClass, TransportFailure } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { SAMPLES, textOf } from './error-samples.ts';
 import { className, errorInfo, judged, providerError, quotaFailure, restBody, retryInfo } from './provider-errors.ts';
@@ -148,7 +149,7 @@ describe('a failure that a client states in fields alone', () => {
 
   test('is UNKNOWN when nothing is known, or nothing was reported', () => {
     expect(judged({})).toBe('UNKNOWN none');
-    expect(classify(undefined)).toEqual({ errorClass: ErrorClass.UNKNOWN, scope: 'none', retryDelayMs: undefined });
+    expect(classify(undefined)).toEqual(plainFinding(ErrorClass.UNKNOWN));
   });
 });
 
