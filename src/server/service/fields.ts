@@ -54,6 +54,18 @@ export function durationMs(field: string, value: Duration | undefined): number |
   return Number(seconds) * 1000 + nanos / 1e6;
 }
 
+/** As durationMs, and within bounds; undefined when absent. */
+export function durationWithin(
+  field: string,
+  value: Duration | undefined,
+  minMs: number,
+  maxMs: number,
+): number | undefined {
+  const ms = durationMs(field, value);
+  if (ms === undefined || (ms >= minMs && ms <= maxMs)) return ms;
+  throw invalidField(field, `${ms / 1000} s`, `${minMs / 1000} s to ${maxMs / 1000} s`);
+}
+
 /** A time to live: absent means the pool's default, the pool's maximum cuts it. */
 export function leaseTtlMs(field: string, value: Duration | undefined): number | undefined {
   const ms = durationMs(field, value);

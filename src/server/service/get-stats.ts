@@ -3,7 +3,7 @@ import * as fields from './fields.ts';
 import { keyHealthMessage } from './key-messages.ts';
 import type { ServiceContext } from './service-context.ts';
 import type { CallContext } from './service-functions.ts';
-import { cacheStatsMessage, memoryStatsMessage, poolStatsMessage } from './stats-messages.ts';
+import { cacheStatsMessage, callerStatsMessage, memoryStatsMessage, poolStatsMessage } from './stats-messages.ts';
 import { timestampMessage } from './time-messages.ts';
 
 const MAX_POOLS = 1000;
@@ -31,6 +31,7 @@ export async function getStats(
       watchers: BigInt(context.open.watchers),
       sessions: BigInt(context.open.sessions),
     },
+    callers: stats.callers.map(callerStatsMessage),
   };
 }
 

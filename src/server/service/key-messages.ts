@@ -1,5 +1,12 @@
-import type { Cooldown, Key, KeyHealth, KeyUsage, Lease } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { CooldownView, KeyView, LeaseGrant, UsageView } from '../../store/store.ts';
+import type {
+  Cooldown,
+  Key,
+  KeyHealth,
+  KeyUsage,
+  Lease,
+  Verification,
+} from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { CooldownView, KeyView, LeaseGrant, UsageView, VerificationView } from '../../store/store.ts';
 import { durationMessage, optionalTimestamp, timestampMessage } from './time-messages.ts';
 
 /** What the store says of keys and leases, as messages. */
@@ -34,8 +41,10 @@ export function keyHealthMessage(key: KeyView): KeyHealth {
     lastFailureTime: optionalTimestamp(key.lastFailureTime),
     activeLeases: key.activeLeases,
     pool: key.pool,
-    project: key.project,
+    project: key.quotaProject,
     lastAcquireTime: optionalTimestamp(key.lastAcquireTime),
+    ...(key.verification && { verification: verificationMessage(key.verification) }),
+    projectLearned: key.projectLearned,
   };
 }
 
@@ -89,5 +98,16 @@ function cooldownMessage(cooldown: CooldownView): Cooldown {
     cause: cooldown.cause,
     untilTime: timestampMessage(cooldown.untilTime),
     projectWide: cooldown.projectWide,
+    ...(cooldown.probeTime !== undefined && { probeTime: timestampMessage(cooldown.probeTime) }),
+  };
+}
+
+function verificationMessage(verification: VerificationView): Verification {
+  return {
+    $typeName: 'keybalancer.v1.Verification',
+    nextTime: optionalTimestamp(verification.nextTime),
+    refusals: verification.refusals,
+    unanswered: verification.unanswered,
+    unansweredClass: verification.unansweredClass,
   };
 }

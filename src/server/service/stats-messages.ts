@@ -1,11 +1,12 @@
 import type {
   CacheStats,
+  CallerStats,
   LatencySummary,
   MemoryStats,
   ModelStats,
   PoolStats,
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { LatencyView, ModelStatsView, PoolStatsView, StoreStats } from '../../store/store.ts';
+import type { CallerView, LatencyView, ModelStatsView, PoolStatsView, StoreStats } from '../../store/store.ts';
 import { usageMessage } from './key-messages.ts';
 import { durationMessage, optionalTimestamp } from './time-messages.ts';
 
@@ -51,6 +52,19 @@ export function memoryStatsMessage(residentBytes: number, keysBytes: number, key
     residentBytes: BigInt(residentBytes),
     keysBytes: BigInt(keysBytes),
     estimatedBytesPer1000Keys: keys === 0 ? 0n : BigInt(Math.round((keysBytes / keys) * 1000)),
+  };
+}
+
+export function callerStatsMessage(caller: CallerView): CallerStats {
+  return {
+    $typeName: 'keybalancer.v1.CallerStats',
+    caller: caller.caller,
+    quarantined: BigInt(caller.quarantined),
+    confirmed: BigInt(caller.confirmed),
+    refuted: BigInt(caller.refuted),
+    projectsLearned: BigInt(caller.projectsLearned),
+    projectsRefused: BigInt(caller.projectsRefused),
+    delaysDistrusted: BigInt(caller.delaysDistrusted),
   };
 }
 

@@ -1,7 +1,8 @@
-import type { Duration, FieldMask } from '@bufbuild/protobuf/wkt';
+import type { FieldMask } from '@bufbuild/protobuf/wkt';
 import { DEFAULT_POOL } from '../../../engine/settings.ts';
 import { type Pool, Selection } from '../../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { PoolSettings } from '../../../store/store.ts';
+import { enumValue } from '../enum-field.ts';
 import * as fields from '../fields.ts';
 import { maskReader, type Paths } from './update-mask.ts';
 
@@ -20,12 +21,16 @@ const READERS: {
   defaultLeaseTtlMs: {
     path: 'default_lease_ttl',
     isSet: (pool) => pool.defaultLeaseTtl !== undefined,
-    read: (pool) => ttlMs('pool.default_lease_ttl', pool.defaultLeaseTtl) ?? DEFAULT_POOL.defaultLeaseTtlMs,
+    read: (pool) =>
+      fields.durationWithin('pool.default_lease_ttl', pool.defaultLeaseTtl, MIN_TTL_MS, MAX_TTL_MS) ??
+      DEFAULT_POOL.defaultLeaseTtlMs,
   },
   maxLeaseTtlMs: {
     path: 'max_lease_ttl',
     isSet: (pool) => pool.maxLeaseTtl !== undefined,
-    read: (pool) => ttlMs('pool.max_lease_ttl', pool.maxLeaseTtl) ?? DEFAULT_POOL.maxLeaseTtlMs,
+    read: (pool) =>
+      fields.durationWithin('pool.max_lease_ttl', pool.maxLeaseTtl, MIN_TTL_MS, MAX_TTL_MS) ??
+      DEFAULT_POOL.maxLeaseTtlMs,
   },
   maxConcurrentLeases: {
     path: 'max_concurrent_leases',
@@ -86,21 +91,7 @@ export function poolChange(pool: Pool, mask: FieldMask | undefined): Partial<Set
   return change;
 }
 
-function ttlMs(field: string, value: Duration | undefined): number | undefined {
-  const ms = fields.durationMs(field, value);
-  if (ms === undefined || (ms >= MIN_TTL_MS && ms <= MAX_TTL_MS)) return ms;
-  throw fields.refused(field, `${ms / 1000} s`, `${MIN_TTL_MS / 1000} s to ${MAX_TTL_MS / 1000} s`);
-}
-
-/** Only what the engine does is accepted: a pool must not say that it selects in a way in which it does not. */
-function selection({ selection: value }: Pool): Selection {
-  if (value === Selection.UNSPECIFIED || value === Selection.WEIGHTED_LRU) return Selection.WEIGHTED_LRU;
-  if (value === Selection.UNTIL_SPENT) {
-    throw fields.refused(
-      'pool.selection',
-      'SELECTION_UNTIL_SPENT',
-      'SELECTION_WEIGHTED_LRU: this version does not select in another way yet',
-    );
-  }
-  throw fields.refused('pool.selection', value, 'SELECTION_WEIGHTED_LRU');
+function selection(pool: Pool): Selection {
+  const value = enumValue('pool.selection', pool.selection, Selection, 'SELECTION_');
+  return value === Selection.UNSPECIFIED ? Selection.WEIGHTED_LRU : value;
 }
