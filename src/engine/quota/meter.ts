@@ -1,0 +1,238 @@
+import type { LimitName } from '../../gemini/finding.ts';
+import { type Booking, changeOf, type Settlement, wholeTokens } from './booking.ts';
+import { type DayCounts, DayWindow } from './day-window.ts';
+import { isDaily, isEmpty, isRemembered, type Lesson, type Lessons, LIMIT_NAMES, type Limits } from './limits.ts';
+import type { MeterRow } from './meter-row.ts';
+import type { Moment } from './moment.ts';
+import { endOfDay } from './pacific-day.ts';
+import { SlidingMinute } from './sliding-minute.ts';
+
+/**
+ * So many times a minute's limit may succeed within some 60 s, with nothing wrong: when Gemini's minutes are aligned to a clock, at
+ * the end of one and the beginning of the next. Only more contradicts the limit.
+ */
+const MINUTE_SLACK = 2;
+const NO_LIMITS: Limits = {};
+const NO_LESSONS: Lessons = {};
+
+/** What is known and used of one (project, model). Idle ones are small: 100,000 of them may exist. */
+export class Meter {
+  readonly model: string;
+  /** The operator's, for this model. */
+  setLimits: Limits = NO_LIMITS;
+  /** The project's, for models without limits of their own: used where setLimits is empty as a whole. */
+  defaults: Limits = NO_LIMITS;
+  #learned: Lessons = NO_LESSONS;
+  #minute: SlidingMinute | undefined;
+  #day: DayWindow | undefined;
+
+  constructor(model: string) {
+    this.model = model;
+  }
+
+  /** What is stored. A minute counts whole at the time of its newest booking. */
+  static restore(model: string, row: MeterRow, at: Moment): Meter {
+    const meter = new Meter(model);
+    const learned: Partial<Record<LimitName, Lesson>> = {};
+    for (const name of LIMIT_NAMES) {
+      const lesson = { value: row[`${name}Learned`], at: row[`${name}LearnedAt`] };
+      if (lesson.value > 0 && isRemembered(lesson, at)) learned[name] = lesson;
+    }
+    if (Object.keys(learned).length > 0) meter.#learned = learned;
+    if (row.minuteRequests > 0 || row.minuteTokens > 0) {
+      // One in the future was written before the wall clock was set back.
+      const time = Math.min(row.minuteTime - at.wallOffset, at.now);
+      meter.#minute = new SlidingMinute();
+      meter.#minute.book(row.minuteRequests, row.minuteTokens, time);
+    }
+    meter.#day = DayWindow.restored(
+      row.dayEnd,
+      {
+        requests: row.dayRequests,
+        tokens: row.dayTokens,
+        succeededRequests: row.daySucceeded,
+        succeededTokens: row.daySucceededTokens,
+      },
+      at,
+    );
+    return meter;
+  }
+
+  /** Lessons that were taught; some may be old enough to be forgotten. */
+  get learned(): Lessons {
+    return this.#learned;
+  }
+
+  /**
+   * Takes in what a refusal stated. False, and ignored: what is no whole number of at least 1, or what more has succeeded than could
+   * have if it were true. It replaces what was learned before, and never raises a limit that is set.
+   */
+  learn(name: LimitName, value: number, at: Moment): boolean {
+    if (!Number.isSafeInteger(value) || value < 1) return false;
+    if (this.#succeeded(name, at) > value * (isDaily(name) ? 1 : MINUTE_SLACK)) return false;
+    this.#learned = { ...this.#learned, [name]: { value, at: at.now + at.wallOffset } };
+    return true;
+  }
+
+  /** The limit in force: of the set one, or the project's, and the learned one the smaller. */
+  limit(name: LimitName, at: Moment): { value: number; origin: 'set' | 'learned' } | undefined {
+    const set = this.#given()[name];
+    const lesson = this.#learned[name];
+    if (lesson !== undefined && isRemembered(lesson, at) && !(set !== undefined && set <= lesson.value)) {
+      return { value: lesson.value, origin: 'learned' };
+    }
+    return set === undefined ? undefined : { value: set, origin: 'set' };
+  }
+
+  /**
+   * When one more request may start that is expected to have so many input tokens, at least 1: 0 now, Infinity never (a limit of 0),
+   * else the very moment on the engine's clock, if nothing else comes and the wall clock is not set. More tokens than a limit are
+   * taken for fitting once no others are counted: only Gemini can say no.
+   */
+  readyAt(tokens: number, at: Moment): number {
+    const given = this.#given();
+    if (given === NO_LIMITS && this.#learned === NO_LESSONS) return 0;
+    const wanted = Math.max(1, wholeTokens(tokens));
+    const requestsPerDay = this.#limitOf('requestsPerDay', given, at);
+    const tokensPerDay = this.#limitOf('tokensPerDay', given, at);
+    if (requestsPerDay <= 0 || tokensPerDay <= 0) return Infinity;
+    const limits = {
+      requests: this.#limitOf('requestsPerMinute', given, at),
+      tokens: this.#limitOf('inputTokensPerMinute', given, at),
+    };
+    if (limits.requests <= 0 || limits.tokens <= 0) return Infinity;
+    const minute = this.#minute?.readyAt(limits, { requests: 1, tokens: wanted }, at.now) ?? 0;
+    const day = this.#day;
+    if (day === undefined) return minute;
+    const counts = day.counts(at);
+    const fits =
+      counts.requests + 1 <= requestsPerDay && counts.tokens + Math.min(wanted, tokensPerDay) <= tokensPerDay;
+    return fits ? minute : Math.max(minute, day.endsAt(at));
+  }
+
+  /** Whether a request of the smallest size may start. */
+  isOpen(at: Moment): boolean {
+    return this.readyAt(0, at) === 0;
+  }
+
+  /** Counts a request that is about to start. Nothing is checked: readyAt was asked before, or the request cannot be helped. */
+  book(tokens: number, at: Moment): Booking {
+    const booked = wholeTokens(tokens);
+    this.#minute ??= new SlidingMinute();
+    this.#minute.book(1, booked, at.now);
+    this.#day ??= DayWindow.beginning(at);
+    this.#day.book(1, booked, at);
+    return { time: at.now, dayEnd: this.#day.midnight, tokens: booked };
+  }
+
+  /** Corrects what was booked. What has left its window meanwhile stays out of it. */
+  settle(booking: Booking, outcome: Settlement, at: Moment): void {
+    this.#apply(booking, outcome, 1, at);
+  }
+
+  /** Takes a settle with the same arguments back. What has left its window meanwhile stays out of it. */
+  unsettle(booking: Booking, outcome: Settlement, at: Moment): void {
+    this.#apply(booking, outcome, -1, at);
+  }
+
+  /** What counts against a limit now. */
+  used(name: LimitName, at: Moment): number {
+    if (name === 'requestsPerMinute') return this.#minute?.requests(at.now) ?? 0;
+    if (name === 'inputTokensPerMinute') return this.#minute?.tokens(at.now) ?? 0;
+    const counts = this.#day?.counts(at);
+    return (name === 'requestsPerDay' ? counts?.requests : counts?.tokens) ?? 0;
+  }
+
+  /** When less may be used, on the engine's clock: the oldest of the minute leaves (now when there is none), or the day ends. */
+  resetTime(name: LimitName, at: Moment): number {
+    if (!isDaily(name)) return this.#minute?.oldestLeaves(at.now) ?? at.now;
+    const end = this.#day?.endsAt(at) ?? 0;
+    return end > at.now ? end : endOfDay(at).engine;
+  }
+
+  /**
+   * Two projects turned out to be one: what was used adds up, of each lesson the newer holds, and the other's set limits where this
+   * one has none. The other is not to be used any more; its bookings are settled here.
+   */
+  merge(other: Meter, at: Moment): void {
+    if (isEmpty(this.setLimits)) this.setLimits = other.setLimits;
+    const learned: Partial<Record<LimitName, Lesson>> = { ...this.#learned };
+    for (const name of LIMIT_NAMES) {
+      const theirs = other.#learned[name];
+      if (theirs !== undefined && !(learned[name] !== undefined && learned[name].at >= theirs.at)) {
+        learned[name] = theirs;
+      }
+    }
+    if (Object.keys(learned).length > 0) this.#learned = learned;
+    if (other.#minute !== undefined) {
+      this.#minute ??= new SlidingMinute();
+      this.#minute.merge(other.#minute);
+    }
+    if (this.#day === undefined) this.#day = other.#day;
+    else if (other.#day !== undefined) this.#day.merge(other.#day, at);
+  }
+
+  /** Nothing would be lost with it: no limits of its own, no lessons, nothing in the windows. */
+  isIdle(at: Moment): boolean {
+    return (
+      isEmpty(this.setLimits) &&
+      !LIMIT_NAMES.some((name) => this.used(name, at) > 0 || isRemembered(this.#learned[name], at))
+    );
+  }
+
+  /** What is to be stored; set limits and defaults are stored elsewhere. */
+  snapshot(at: Moment): MeterRow {
+    const counts = this.#day?.counts(at);
+    const newest = this.#minute?.newest(at.now);
+    const lesson = (name: LimitName): Lesson | undefined =>
+      isRemembered(this.#learned[name], at) ? this.#learned[name] : undefined;
+    return {
+      dayEnd: counts === undefined || counts.requests === 0 ? 0 : this.#day!.midnight,
+      dayRequests: counts?.requests ?? 0,
+      dayTokens: counts?.tokens ?? 0,
+      daySucceeded: counts?.succeededRequests ?? 0,
+      daySucceededTokens: counts?.succeededTokens ?? 0,
+      minuteTime: newest === undefined ? 0 : newest + at.wallOffset,
+      minuteRequests: this.used('requestsPerMinute', at),
+      minuteTokens: this.used('inputTokensPerMinute', at),
+      requestsPerMinuteLearned: lesson('requestsPerMinute')?.value ?? 0,
+      requestsPerMinuteLearnedAt: lesson('requestsPerMinute')?.at ?? 0,
+      inputTokensPerMinuteLearned: lesson('inputTokensPerMinute')?.value ?? 0,
+      inputTokensPerMinuteLearnedAt: lesson('inputTokensPerMinute')?.at ?? 0,
+      requestsPerDayLearned: lesson('requestsPerDay')?.value ?? 0,
+      requestsPerDayLearnedAt: lesson('requestsPerDay')?.at ?? 0,
+      tokensPerDayLearned: lesson('tokensPerDay')?.value ?? 0,
+      tokensPerDayLearnedAt: lesson('tokensPerDay')?.at ?? 0,
+    };
+  }
+
+  #given(): Limits {
+    return isEmpty(this.setLimits) ? (isEmpty(this.defaults) ? NO_LIMITS : this.defaults) : this.setLimits;
+  }
+
+  #limitOf(name: LimitName, given: Limits, at: Moment): number {
+    const set = given[name] ?? Infinity;
+    const lesson = this.#learned[name];
+    return lesson !== undefined && lesson.value < set && isRemembered(lesson, at) ? lesson.value : set;
+  }
+
+  #succeeded(name: LimitName, at: Moment): number {
+    if (name === 'requestsPerMinute') return this.#minute?.succeededRequests(at.now) ?? 0;
+    if (name === 'inputTokensPerMinute') return this.#minute?.succeededTokens(at.now) ?? 0;
+    const counts = this.#day?.counts(at);
+    return (name === 'requestsPerDay' ? counts?.succeededRequests : counts?.succeededTokens) ?? 0;
+  }
+
+  #apply(booking: Booking, outcome: Settlement, sign: 1 | -1, at: Moment): void {
+    const { requests, tokens, succeededRequests, succeededTokens } = changeOf(booking, outcome);
+    const delta: DayCounts = {
+      requests: sign * requests,
+      tokens: sign * tokens,
+      succeededRequests: sign * succeededRequests,
+      succeededTokens: sign * succeededTokens,
+    };
+    this.#minute?.correct(booking.time, delta.requests, delta.tokens, at.now);
+    this.#minute?.succeed(booking.time, delta.succeededRequests, delta.succeededTokens, at.now);
+    this.#day?.correct(booking.dayEnd, delta);
+  }
+}
