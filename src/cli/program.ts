@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { VERSION } from '../server/version.ts';
 import type { CommandContext } from './command-context.ts';
 import { EXIT, EXIT_CODES_HELP } from './exit-code.ts';
-import { explain } from './explain.ts';
+import { explainFailure } from './explain-failure.ts';
 import { Output } from './output.ts';
 
 interface Entry {
@@ -19,6 +19,13 @@ const COMMANDS: readonly Entry[] = [
   { name: 'list', summary: 'list keys, never in plain text', load: () => import('./commands/list.ts') },
   { name: 'stats', summary: 'show counters and gauges', load: () => import('./commands/stats.ts') },
   { name: 'health', summary: 'show what can serve, what rests, and why', load: () => import('./commands/health.ts') },
+  { name: 'test-keys', summary: 'ask Gemini about keys', load: () => import('./commands/test-keys.ts') },
+  { name: 'quota', summary: 'list, set and delete the limits of projects', load: () => import('./commands/quota.ts') },
+  {
+    name: 'explain',
+    summary: 'say how an error of Gemini would be judged, and why',
+    load: () => import('./commands/explain.ts'),
+  },
 ];
 
 /** Runs one command line and ends the process with its exit code. */
@@ -36,7 +43,7 @@ async function exitCodeOf(argv: readonly string[], output: Output): Promise<numb
     await createProgram({ output }).parseAsync(withoutHelpCommand(argv), { from: 'user' });
     return EXIT.done;
   } catch (error) {
-    const { exitCode, message } = explain(error);
+    const { exitCode, message } = explainFailure(error);
     if (message !== undefined) output.complain(message);
     return exitCode;
   }
@@ -51,7 +58,7 @@ function createProgram(context: CommandContext): Command {
     .enablePositionalOptions()
     .usage('COMMAND [options]')
     .addHelpText('after', `\n${EXIT_CODES_HELP}\n\`keybalancer COMMAND --help\` explains a command.`)
-    // Commander's own words can quote an argument, and an argument can be a key: explain() says what is wrong.
+    // Commander's own words can quote an argument, and an argument can be a key: explainFailure() says what is wrong.
     .configureOutput({ outputError: () => {} })
     .exitOverride();
   for (const { name, summary } of COMMANDS) {
@@ -70,5 +77,5 @@ function createProgram(context: CommandContext): Command {
 function withoutHelpCommand(argv: readonly string[]): string[] {
   if (argv.length === 0) return ['--help'];
   if (argv[0] !== 'help') return [...argv];
-  return [...argv.slice(1, 2), '--help'];
+  return [...argv.slice(1), '--help'];
 }

@@ -25,7 +25,7 @@ export async function withReach(
   output: Output,
   use: (reach: () => Promise<Balancer>, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
-  const { address, dataDir, masterKey } = readClientConfig(flagsOf(options));
+  const { address, dataDir, masterKey, geminiBaseUrl } = readClientConfig(flagsOf(options));
   if (!options.mayCreate && address === undefined) checkThereIsData(dataDir);
   const interrupted = new AbortController();
   let received: 'SIGINT' | 'SIGTERM' | undefined;
@@ -40,7 +40,7 @@ export async function withReach(
   const reach = (): Promise<Balancer> => {
     reached ??= connect({
       ...(address === undefined ? { dataDir } : { address }),
-      embedded: { masterKey, warn: (message) => output.complain(message) },
+      embedded: { masterKey, geminiBaseUrl, warn: (message) => output.complain(message) },
     });
     return reached;
   };

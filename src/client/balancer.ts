@@ -37,6 +37,8 @@ export interface Balancer {
   readonly keyAdmin: UnaryCalls<typeof KeyAdminService>;
   /** Begins with the first step of the iteration, and ends with it. */
   readonly watchHealth: ServerStreamingCall<typeof KeyBalancerService.method.watchHealth>;
+  /** As watchHealth, and ends by itself when all keys are tested. */
+  readonly testKeys: ServerStreamingCall<typeof KeyAdminService.method.testKeys>;
   /** Where it is, for people: "127.0.0.1:50051", "unix:/var/lib/keybalancer/keybalancer.sock", "data dir /var/lib/keybalancer". */
   readonly where: string;
   /** Lets go of it. Calls made later reject. */

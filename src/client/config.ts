@@ -40,3 +40,8 @@ export function masterKeyOf(env: NodeJS.ProcessEnv = process.env): { value?: str
     ...(env.KEYBALANCER_MASTER_KEY_FILE ? { file: env.KEYBALANCER_MASTER_KEY_FILE } : {}),
   };
 }
+
+/** Where a data dir that is opened in this process asks Gemini about keys: the SDK reads the second variable, too. */
+export function geminiBaseUrlOf(env: NodeJS.ProcessEnv = process.env): string {
+  return env.KEYBALANCER_GEMINI_BASE_URL || env.GOOGLE_GEMINI_BASE_URL || 'https://generativelanguage.googleapis.com';
+}

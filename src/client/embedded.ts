@@ -1,12 +1,21 @@
-import type { DescMethodUnary, Message } from '@bufbuild/protobuf';
-import { create } from '@bufbuild/protobuf';
+import {
+  create,
+  type DescMessage,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+} from '@bufbuild/protobuf';
 import { BalancerError } from '../engine/errors.ts';
-import { KeyAdminService, KeyBalancerService, type WatchHealthResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { KeyAdminService, KeyBalancerService } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { createGeminiProbe } from '../server/gemini-probe.ts';
 import type { CallContext } from '../server/service/service-functions.ts';
 import { createServices } from '../server/service/services.ts';
 import { VERSION } from '../server/version.ts';
 import { openStore } from '../store/open-store.ts';
 import { type Balancer, type CallOptions, type InvokeUnary, unaryCalls } from './balancer.ts';
+import { geminiBaseUrlOf } from './config.ts';
 import { cancelledError, closedError, KeyBalancerError } from './errors.ts';
 
 export interface EmbeddedOptions {
@@ -16,6 +25,8 @@ export interface EmbeddedOptions {
   masterKey?: { value?: string; file?: string };
   /** Decrypted keys to keep in memory. Default: by the number of keys. */
   cacheSize?: number;
+  /** Where Gemini is asked about keys. Default: KEYBALANCER_GEMINI_BASE_URL, else GOOGLE_GEMINI_BASE_URL, else Google's. */
+  geminiBaseUrl?: string | undefined;
   /** Told what an operator should know, such as that a master key was made. Default: process.emitWarning. */
   warn?: (message: string) => void;
 }
@@ -29,6 +40,7 @@ export async function openEmbedded({ dataDir, ...options }: EmbeddedOptions & { 
     dataDir,
     durability: options.durability ?? 'full',
     masterKey: options.masterKey ?? {},
+    probe: createGeminiProbe({ baseUrl: options.geminiBaseUrl ?? geminiBaseUrlOf() }),
     warn: options.warn ?? ((message) => process.emitWarning(message, 'KeyBalancerWarning')),
     ...(options.cacheSize === undefined ? {} : { cacheSize: options.cacheSize }),
   });
@@ -58,18 +70,18 @@ export async function openEmbedded({ dataDir, ...options }: EmbeddedOptions & { 
       }
     };
 
-  return {
-    keyBalancer: unaryCalls(KeyBalancerService, invokeOf(services.keyBalancer)),
-    keyAdmin: unaryCalls(KeyAdminService, invokeOf(services.keyAdmin)),
-    async *watchHealth(request, options = {}): AsyncIterable<WatchHealthResponse> {
+  const streaming = <I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    serve: ((request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageShape<O>>) | undefined,
+  ) =>
+    async function* (request: MessageInitShape<I>, options: CallOptions = {}): AsyncGenerator<MessageShape<O>> {
       if (closing !== undefined) throw closedError(where);
-      const { watchHealth } = services.keyBalancer;
-      if (watchHealth === undefined) throw new KeyBalancerError('no method WatchHealth', { code: 'UNIMPLEMENTED' });
+      if (serve === undefined) throw new KeyBalancerError(`no method ${method.name}`, { code: 'UNIMPLEMENTED' });
       const left = new AbortController();
       const { context, timeout } = callContext(options, left.signal);
       try {
         context.signal.throwIfAborted();
-        yield* watchHealth(create(KeyBalancerService.method.watchHealth.input, request), context);
+        yield* serve(create(method.input, request), context);
         // A stream that is given up just ends in here; over a network it fails.
         context.signal.throwIfAborted();
       } catch (error) {
@@ -77,7 +89,13 @@ export async function openEmbedded({ dataDir, ...options }: EmbeddedOptions & { 
       } finally {
         left.abort();
       }
-    },
+    };
+
+  return {
+    keyBalancer: unaryCalls(KeyBalancerService, invokeOf(services.keyBalancer)),
+    keyAdmin: unaryCalls(KeyAdminService, invokeOf(services.keyAdmin)),
+    watchHealth: streaming(KeyBalancerService.method.watchHealth, services.keyBalancer.watchHealth),
+    testKeys: streaming(KeyAdminService.method.testKeys, services.keyAdmin.testKeys),
     where,
     close() {
       closing ??= (async () => {

@@ -1,20 +1,18 @@
 import {
   create,
+  type DescMessage,
   type DescMethod,
+  type DescMethodServerStreaming,
   type DescMethodUnary,
   fromBinary,
   type Message,
   type MessageInitShape,
+  type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf';
 import { type Duration, durationMs } from '@bufbuild/protobuf/wkt';
 import { Client, credentials, type CallOptions as GrpcCallOptions, Metadata } from '@grpc/grpc-js';
-import {
-  KeyAdminService,
-  KeyBalancerService,
-  type WatchHealthRequestSchema,
-  type WatchHealthResponse,
-} from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { KeyAdminService, KeyBalancerService } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { parseAddress } from './address.ts';
 import { type Balancer, type CallOptions, unaryCalls } from './balancer.ts';
 import { cancelledError, closedError } from './errors.ts';
@@ -68,18 +66,18 @@ export function connectRemote(address: string, options: RemoteOptions = {}): Bal
       signal?.addEventListener('abort', cancel, { once: true });
     });
 
-  return {
-    keyBalancer: unaryCalls(KeyBalancerService, invoke),
-    keyAdmin: unaryCalls(KeyAdminService, invoke),
-    async *watchHealth(request, { signal, timeoutMs } = {}): AsyncIterable<WatchHealthResponse> {
+  const streaming = <I extends DescMessage, O extends DescMessage>(method: DescMethodServerStreaming<I, O>) =>
+    async function* (
+      request: MessageInitShape<I>,
+      { signal, timeoutMs }: CallOptions = {},
+    ): AsyncGenerator<MessageShape<O>> {
       if (closed) throw closedError(where);
       if (signal?.aborted) throw cancelledError(signal);
-      const method = KeyBalancerService.method.watchHealth;
       const stream = client.makeServerStreamRequest(
         pathOf(method),
         encoder(method),
         decoder(method),
-        create(method.input, request as MessageInitShape<typeof WatchHealthRequestSchema>),
+        create(method.input, request) as Message,
         new Metadata(),
         timeoutMs === undefined ? {} : deadline(timeoutMs),
       );
@@ -88,14 +86,20 @@ export function connectRemote(address: string, options: RemoteOptions = {}): Bal
       // After the reader has left, the end of the stream is nobody's error.
       stream.on('error', () => {});
       try {
-        for await (const response of stream) yield response as WatchHealthResponse;
+        for await (const response of stream) yield response as MessageShape<O>;
       } catch (error) {
         throw signal?.aborted ? cancelledError(signal) : remoteError(error, where, timeoutMs);
       } finally {
         signal?.removeEventListener('abort', cancel);
         stream.cancel();
       }
-    },
+    };
+
+  return {
+    keyBalancer: unaryCalls(KeyBalancerService, invoke),
+    keyAdmin: unaryCalls(KeyAdminService, invoke),
+    watchHealth: streaming(KeyBalancerService.method.watchHealth),
+    testKeys: streaming(KeyAdminService.method.testKeys),
     where,
     async close() {
       closed = true;

@@ -138,7 +138,9 @@ class Wrapper implements GeminiWrapper {
 
   #connected(): Promise<Connection> {
     if (this.#connection === undefined) {
-      const connecting = connect(this.#place).then((balancer) => ({ balancer, reports: new Reports(balancer) }));
+      // Without a server, what is asked of Gemini goes the way that the calls go.
+      const embedded = { geminiBaseUrl: this.#settings.genai.httpOptions?.baseUrl };
+      const connecting = connect({ ...this.#place, embedded }).then((balancer) => ({ balancer, reports: new Reports(balancer) }));
       this.#connection = connecting;
       // The next call tries again.
       connecting.catch(() => {

@@ -30,6 +30,8 @@ export interface ServerConfig {
   masterKey: { value?: string; file?: string };
   insecure: boolean;
   geminiBaseUrl: string;
+  /** Whether Gemini is asked before a suspected key is disabled. */
+  verify: boolean;
   logLevel: LogLevel;
 }
 
@@ -39,6 +41,8 @@ export interface ClientConfig {
   address: string | undefined;
   dataDir: string;
   masterKey: { value?: string; file?: string };
+  /** Where a data dir that is opened without a server asks Gemini. */
+  geminiBaseUrl: string;
 }
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -76,9 +80,8 @@ const SCHEMA = z.object({
   masterKey: z.string().min(1, { error: SETTINGS.masterKey.description }).optional(),
   masterKeyFile: path('file').optional(),
   geminiBaseUrl: parsed('an http or https URL without user, query and fragment', baseUrl),
-  insecure: parsed('true or false', (text) =>
-    TRUE.includes(text.toLowerCase()) ? true : FALSE.includes(text.toLowerCase()) ? false : undefined,
-  ),
+  verify: parsed('on or off', truth),
+  insecure: parsed('true or false', truth),
   logLevel: z.enum(LOG_LEVELS, { error: LOG_LEVELS.join(', ') }),
   address: parsed('HOST:PORT with a port of 1 to 65535, or unix:PATH', serverAddress).optional(),
 });
@@ -93,11 +96,18 @@ const SERVER_SETTINGS = [
   'masterKey',
   'masterKeyFile',
   'geminiBaseUrl',
+  'verify',
   'insecure',
   'logLevel',
 ] as const satisfies SettingName[];
 
-const CLIENT_SETTINGS = ['dataDir', 'masterKey', 'masterKeyFile', 'address'] as const satisfies SettingName[];
+const CLIENT_SETTINGS = [
+  'dataDir',
+  'masterKey',
+  'masterKeyFile',
+  'geminiBaseUrl',
+  'address',
+] as const satisfies SettingName[];
 
 /** Flags, else environment, else defaults. Throws a ConfigError that names all that is wrong. */
 export function readServerConfig(flags: Flags, env: NodeJS.ProcessEnv = process.env): ServerConfig {
@@ -110,6 +120,7 @@ export function readServerConfig(flags: Flags, env: NodeJS.ProcessEnv = process.
     masterKey: masterKeySource(values, given),
     insecure: values.insecure,
     geminiBaseUrl: values.geminiBaseUrl,
+    verify: values.verify,
     logLevel: values.logLevel,
   };
 }
@@ -125,6 +136,7 @@ export function readClientConfig(flags: Flags, env: NodeJS.ProcessEnv = process.
     address: dataDir === SETTINGS.dataDir.flag ? undefined : values.address,
     dataDir: values.dataDir,
     masterKey: masterKeySource(values, given),
+    geminiBaseUrl: values.geminiBaseUrl,
   };
 }
 
@@ -200,6 +212,7 @@ function defaults(env: NodeJS.ProcessEnv) {
     http: SETTINGS.http.fallback,
     durability: SETTINGS.durability.fallback,
     geminiBaseUrl: SETTINGS.geminiBaseUrl.fallback,
+    verify: SETTINGS.verify.fallback,
     insecure: SETTINGS.insecure.fallback,
     logLevel: SETTINGS.logLevel.fallback,
   };
@@ -213,6 +226,11 @@ function masterKeySource(values: Values, given: Map<SettingName, Given>): { valu
     throw new ConfigError(['KEYBALANCER_MASTER_KEY and KEYBALANCER_MASTER_KEY_FILE are both set; keep one of them']);
   }
   return value !== undefined ? { value } : file !== undefined ? { file } : {};
+}
+
+function truth(text: string): boolean | undefined {
+  if (TRUE.includes(text.toLowerCase())) return true;
+  return FALSE.includes(text.toLowerCase()) ? false : undefined;
 }
 
 function baseUrl(text: string): string | undefined {

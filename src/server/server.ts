@@ -3,6 +3,7 @@ import { socketPath } from '../store/data-dir.ts';
 import type { MasterKeySource } from '../store/master-key.ts';
 import { openStore } from '../store/open-store.ts';
 import { checkExposure } from './config.ts';
+import { createGeminiProbe } from './gemini-probe.ts';
 import { GrpcServer } from './grpc/grpc-server.ts';
 import { type HttpServer, startHttpServer } from './http/http-server.ts';
 import type { ServiceContext } from './service/service-context.ts';
@@ -20,6 +21,8 @@ export interface ServerOptions {
   insecure: boolean;
   /** Where Gemini is, for what the server asks it itself. */
   geminiBaseUrl: string;
+  /** Whether it asks before a suspected key is disabled; else the report decides. */
+  verify: boolean;
   logger: Logger;
 }
 
@@ -58,6 +61,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     dataDir,
     durability: options.durability,
     masterKey: options.masterKey,
+    verify: options.verify,
+    probe: createGeminiProbe({ baseUrl: options.geminiBaseUrl }),
     warn: (message) => logger.warn(message),
   });
   const draining = new AbortController();

@@ -65,6 +65,14 @@ export const SETTINGS = {
     description: 'where the server itself asks Gemini whether a key is valid',
     fallback: 'https://generativelanguage.googleapis.com',
   },
+  verify: {
+    flag: '--verify',
+    argument: 'on|off',
+    variable: 'KEYBALANCER_VERIFY',
+    description:
+      'whether Gemini is asked before a key is disabled; off, where the server has no way out: reports decide',
+    fallback: 'on',
+  },
   insecure: {
     flag: '--insecure',
     variable: 'KEYBALANCER_INSECURE',

@@ -24,6 +24,7 @@ describe('settings of the server', () => {
       masterKey: {},
       insecure: false,
       geminiBaseUrl: 'https://generativelanguage.googleapis.com',
+      verify: true,
       logLevel: 'info',
     });
     for (const env of [{}, { XDG_DATA_HOME: '' }, { XDG_DATA_HOME: 'relative' }]) {
@@ -39,6 +40,7 @@ describe('settings of the server', () => {
       KEYBALANCER_DURABILITY: 'normal',
       KEYBALANCER_MASTER_KEY_FILE: '/env/key',
       KEYBALANCER_GEMINI_BASE_URL: 'http://127.0.0.1:9/',
+      KEYBALANCER_VERIFY: 'off',
       KEYBALANCER_INSECURE: 'true',
       KEYBALANCER_LOG_LEVEL: 'debug',
     };
@@ -50,6 +52,7 @@ describe('settings of the server', () => {
       masterKey: { file: '/env/key' },
       insecure: true,
       geminiBaseUrl: 'http://127.0.0.1:9',
+      verify: false,
       logLevel: 'debug',
     });
     const flags = { dataDir: '/flag/dir', grpc: 'off', http: 'localhost:1', durability: 'full', logLevel: 'warn' };

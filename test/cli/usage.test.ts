@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
-import { explain } from '../../src/cli/explain.ts';
+import { explainFailure } from '../../src/cli/explain-failure.ts';
 import { numberOption } from '../../src/cli/options.ts';
 import { KeyBalancerError } from '../../src/client/errors.ts';
 import { cli, MAIN } from '../support/cli.ts';
@@ -77,14 +77,14 @@ describe('a refusal', () => {
     ['api_key is "a text with spaces"; allowed: t', 'KEY is a text with spaces; allowed: t'],
     ['pool "p" does not exist', 'pool "p" does not exist'],
   ])('%j speaks of options and arguments: %j', (message, said) => {
-    expect(explain(refusal(message))).toEqual({ exitCode: 1, message: said });
+    expect(explainFailure(refusal(message))).toEqual({ exitCode: 1, message: said });
   });
 
   test.each(['UNAVAILABLE', 'DEADLINE_EXCEEDED'] as const)(
     '%s counts as not reached only if the transport says it',
     (code) => {
-      expect(explain(new KeyBalancerError('late', { code }))).toEqual({ exitCode: 3, message: 'late' });
-      expect(explain(new KeyBalancerError('full', { code, reason: 'STORE_UNAVAILABLE' })).exitCode).toBe(1);
+      expect(explainFailure(new KeyBalancerError('late', { code }))).toEqual({ exitCode: 3, message: 'late' });
+      expect(explainFailure(new KeyBalancerError('full', { code, reason: 'STORE_UNAVAILABLE' })).exitCode).toBe(1);
     },
   );
 });

@@ -15,6 +15,7 @@ export async function serve(dataDir = tempDir()): Promise<RunningServer> {
     masterKey: {},
     insecure: false,
     geminiBaseUrl: 'http://127.0.0.1:1',
+    verify: true,
     logger: pino({ level: 'silent' }),
   });
   onTestFinished(() => server.drain());

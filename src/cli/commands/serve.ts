@@ -10,6 +10,7 @@ const SETTINGS_TO_SERVE: readonly SettingName[] = [
   'durability',
   'masterKeyFile',
   'geminiBaseUrl',
+  'verify',
   'insecure',
   'logLevel',
 ];

@@ -2,7 +2,8 @@ import { CommanderError } from 'commander';
 import { CliError, EXIT } from './exit-code.ts';
 import { inCommandWords } from './field-words.ts';
 
-export interface Explanation {
+/** What is told of a command that failed. */
+export interface FailureExplanation {
   exitCode: number;
   /** undefined: nothing is left to say. */
   message: string | undefined;
@@ -22,7 +23,7 @@ const EXIT_CODE_OF: Record<string, number> = {
 const NOT_REACHED = ['UNAVAILABLE', 'DEADLINE_EXCEEDED'];
 
 /** What an error means for a person and for the exit code. */
-export function explain(error: unknown): Explanation {
+export function explainFailure(error: unknown): FailureExplanation {
   if (error instanceof CliError) return { exitCode: error.exitCode, message: error.message };
   if (error instanceof CommanderError) return explainUsage(error);
   if (!(error instanceof Error)) return { exitCode: EXIT.failed, message: `failed: ${String(error)}` };
@@ -46,7 +47,7 @@ export function explain(error: unknown): Explanation {
 const PLAIN_WORD = /^-{0,2}[a-z][a-z-]{0,23}$/;
 
 /** Commander's complaints, less the arguments they quote. */
-function explainUsage({ exitCode, code, message }: CommanderError): Explanation {
+function explainUsage({ exitCode, code, message }: CommanderError): FailureExplanation {
   if (exitCode === 0) return { exitCode: EXIT.done, message: undefined };
   const plain = message.replace(/^error: /, '').replaceAll('\n', ' ');
   return { exitCode: EXIT.usage, message: `${withoutArguments(code, plain)}; see --help` };
