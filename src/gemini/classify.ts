@@ -3,8 +3,10 @@ import { ANSWER_RULES } from './answer-rules.ts';
 import { type Evidence, gatherEvidence } from './evidence.ts';
 import { type Finding, plainFinding } from './finding.ts';
 import { NO_ANSWER_RULES } from './no-answer-rules.ts';
+import { projectNumber } from './project-number.ts';
 import { type BrokenLimit, brokenLimit } from './quota-limit.ts';
 import type { Rule } from './rule.ts';
+import { statedLimits } from './stated-limits.ts';
 
 const RULES: readonly Rule[] = [...ANSWER_RULES, ...NO_ANSWER_RULES];
 const UNKNOWN: Rule = { name: 'unknown', applies: () => true, errorClass: ErrorClass.UNKNOWN, scope: 'none' };
@@ -21,12 +23,13 @@ export function classify(error: ProviderError | undefined): Finding {
   return {
     errorClass: rule.errorClass,
     scope: typeof rule.scope === 'function' ? rule.scope(evidence, limit) : rule.scope,
-    retryDelayMs: evidence.retryDelayMs,
-    delayDistrusted: false,
+    retryDelayMs: evidence.delay.ms,
+    delayDistrusted: evidence.delay.distrusted,
     rule: rule.name,
-    beyond: undefined,
-    project: undefined,
-    limits: [],
+    beyond: rule.beyond,
+    project: projectNumber(evidence),
+    // Only what was exceeded is stated as a limit of calls.
+    limits: limit === undefined ? [] : statedLimits(evidence),
   };
 }
 

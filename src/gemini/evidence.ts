@@ -1,17 +1,12 @@
 import type { ProviderError, TransportFailure } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { isObject, type JsonObject } from './json.ts';
 import { LOOKED_AT, type OpenedBody, openBody } from './open-body.ts';
-import { delayInText, delayOf, retryInfoDelay } from './retry-delay.ts';
+import { delayInText, delayOf, firstPlausible, retryInfoDelay, type StatedDelay } from './retry-delay.ts';
 import { httpStatusOfName, httpStatusOfNumber, isRpcCode } from './rpc-status.ts';
+import { bodyViolation, fieldViolation, type Violation } from './violation.ts';
 
-/** One limit that was broken, by google.rpc.QuotaFailure. */
-export interface Violation {
-  /** Metric, id and description: the words that tell which limit. */
-  names: string;
-  hasDimensions: boolean;
-  /** Undefined when not stated. */
-  value: number | undefined;
-}
+/** More than Gemini ever names, which is one to four. */
+const MOST_VIOLATIONS = 64;
 
 /** All that is known of a failure, wherever it was said. Empty strings, 0 and empty arrays: not said. */
 export interface Evidence {
@@ -31,7 +26,11 @@ export interface Evidence {
    */
   lead: string;
   violations: readonly Violation[];
-  retryDelayMs: number | undefined;
+  /** The violations are fields of the report: an int64 of 0 in them may be one that the client did not fill. */
+  fieldsOnly: boolean;
+  /** Who was called for, by ErrorInfo and the report, such as "projects/100000000009". */
+  consumers: readonly string[];
+  delay: StatedDelay;
   /** What came was an answer, and this is how it ended. */
   answer: 'blocked' | 'cut' | 'finished' | undefined;
   transportFailure: TransportFailure;
@@ -55,16 +54,25 @@ function evidenceOf(opened: OpenedBody, report: ProviderError): Evidence {
   const message = opened.text || report.message.slice(0, LOOKED_AT);
   const code = errors.map((error) => text(error.code)).find((found) => found !== '') ?? '';
   const status = errors.map((error) => text(error.status)).find(isRpcCode) ?? report.status;
+  const httpStatus = httpStatusOf(opened, errors, code, status, report);
+  const fieldsOnly = violations.length === 0;
   return {
-    httpStatus: httpStatusOf(opened, errors, code, status, report),
+    httpStatus,
     status,
     code,
     reasons: reasons.length === 0 && report.reason !== '' ? [report.reason] : reasons,
     metadata: details.map((detail) => detail.metadata).find(isObject) ?? {},
     message,
     lead: leadOf(message),
-    violations: violations.length === 0 ? report.quotaViolations.map(fieldViolation) : violations,
-    retryDelayMs: delayInText(message) ?? firstDelay(details) ?? fieldDelay(report),
+    violations: fieldsOnly ? report.quotaViolations.slice(0, MOST_VIOLATIONS).map(fieldViolation) : violations,
+    fieldsOnly,
+    consumers: consumersOf(details, report),
+    delay: firstPlausible([
+      // A bad request may say so in words that it was sent.
+      httpStatus === 400 ? undefined : delayInText(message),
+      ...details.map(retryInfoDelay),
+      fieldDelay(report),
+    ]),
     answer: opened.answer === undefined ? undefined : howItEnded(opened.answer),
     transportFailure: report.transportFailure,
     closeCode: opened.closeCode || report.closeCode,
@@ -90,46 +98,13 @@ function httpStatusOf(
   return named || opened.httpStatus || (report.httpStatus === 200 ? 200 : 0);
 }
 
-function bodyViolation(violation: JsonObject): Violation {
-  const value = violation.quotaValue ?? violation.quota_value;
-  const names = [
-    violation.quotaMetric ?? violation.quota_metric,
-    violation.quotaId ?? violation.quota_id,
-    violation.description,
-  ];
-  const dimensions = violation.quotaDimensions ?? violation.quota_dimensions;
-  return {
-    names: names.map(text).join(' '),
-    hasDimensions: dimensions !== undefined && dimensions !== null,
-    value: limitValue(value),
-  };
-}
-
-/** Proto3 JSON has an int64 as text. Anything but a number is none: converting an object may even throw. */
-function limitValue(value: unknown): number | undefined {
-  if (typeof value === 'number') return value;
-  return typeof value === 'string' && /^-?\d{1,20}$/.test(value) ? Number(value) : undefined;
-}
-
-/** An int64 of 0 cannot be told from one that is not there. */
-function fieldViolation(violation: ProviderError['quotaViolations'][number]): Violation {
-  return {
-    names: `${violation.quotaMetric} ${violation.quotaId}`,
-    hasDimensions: Object.keys(violation.quotaDimensions).length > 0,
-    value: violation.quotaValue === 0n ? undefined : Number(violation.quotaValue),
-  };
-}
-
-function firstDelay(details: readonly JsonObject[]): number | undefined {
-  for (const detail of details) {
-    const delay = retryInfoDelay(detail);
-    if (delay !== undefined) return delay;
-  }
-  return undefined;
-}
-
 function fieldDelay(report: ProviderError): number | undefined {
   return report.retryDelay === undefined ? undefined : delayOf(report.retryDelay);
+}
+
+function consumersOf(details: readonly JsonObject[], report: ProviderError): string[] {
+  const inDetails = details.map(({ metadata }) => (isObject(metadata) ? text(metadata.consumer) : ''));
+  return [...inDetails, report.consumerProject].filter((consumer) => consumer !== '');
 }
 
 function howItEnded(answer: JsonObject): Evidence['answer'] {

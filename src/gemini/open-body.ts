@@ -1,4 +1,6 @@
 import { isObject, type JsonObject, parseJson } from './json.ts';
+import { pythonAsJson } from './python-literal.ts';
+import { httpStatusOfName, isRpcCode } from './rpc-status.ts';
 
 /** At most so much of a body is looked at, in UTF-16 units. */
 export const LOOKED_AT = 16 * 1024;
@@ -52,6 +54,10 @@ export function openBody(body: string): OpenedBody {
       opened.text = '';
       value = value.message;
       within = false;
+      if (typeof value === 'string' && mayEcho(opened.errors.at(-1)!)) {
+        opened.text = value.trimStart();
+        break;
+      }
     } else {
       if ('candidates' in value || 'promptFeedback' in value) {
         opened.answer = value;
@@ -63,35 +69,64 @@ export function openBody(body: string): OpenedBody {
   return opened;
 }
 
-/** "Error: ", "got status: UNAVAILABLE. " (SDK, in the middle of a stream), "429 RESOURCE_EXHAUSTED. " (Python), before JSON. */
+/**
+ * Whether the message is Gemini's own about a bad request, and so may repeat the request: JSON in it is none of Gemini's. What
+ * wraps such an error, as @google/genai does, has a reason phrase of HTTP as its status.
+ */
+function mayEcho({ code, status, details }: JsonObject): boolean {
+  if (typeof code === 'string') return httpStatusOfName(code) === 400;
+  return (
+    (code === 400 || code === undefined) &&
+    ((typeof status === 'string' && isRpcCode(status) && httpStatusOfName(status) === 400) || Array.isArray(details))
+  );
+}
+
+/** "ApiError: ", "got status: UNAVAILABLE. " (SDK, in the middle of a stream), "429 RESOURCE_EXHAUSTED. " (Python), before JSON. */
 const BEFORE_JSON =
-  /^(?:[A-Z][A-Za-z]{1,40}: )?(?:got status: [^.{[\n]{1,60}\. |[1-5]\d\d [A-Za-z_ ]{2,40}[.:] )?(?=[{[])/;
+  /^(?:(?:\w{1,40}\.){0,6}[A-Z]\w{1,40}: )?(?:got status: [^.{[\n]{1,60}\. |[1-5]\d\d [A-Za-z_ ]{2,40}[.:] |Error code: [1-5]\d\d - )?(?=[{[])/;
 const LIVE_CLOSED = /^(?:Error: )?Live connection closed before setup completed \(code (\d{1,5})\): /;
+/** How Python's websockets write it: "received 1008 (policy violation) <reason>; then sent ...". */
+const PYTHON_CLOSED =
+  /^(?:(?:\w{1,40}\.){0,6}[A-Z]\w{1,40}: )?(?:received )?(1\d{3}|[34]\d{3}) \((?:[a-z ]{1,40})\) ([^;]{0,200})(?:; then sent |$)/;
+/** How a live session's reason may begin. */
+const TRACE_ID = /^Request trace id: [^\s:]{1,80}: /;
 /** How the SDK's interactions write an error: "429 You exceeded ...". */
 const STATUS_BEFORE_TEXT = /^(?:[A-Za-z]{1,40}Error: )?([45]\d\d) (?=\S)/;
+/** How the SDK before @google/genai wrote it. */
+const STATUS_IN_BRACKETS =
+  /^(?:[A-Za-z]{1,40}: )?\[GoogleGenerativeAI Error\]: (?:Error fetching from \S{1,500} )?\[([45]\d\d) [^\]\n]{0,60}\] /;
 const LIVE_REFUSED =
   /^(?:Error: )?Live connection failed before setup completed: (?:Unexpected server response: (\d{3}))?/;
-const HTML_STATUS = /^<[^>]{0,200}>\s{0,9}(?:<[^>]{0,200}>\s{0,9}){0,9}Error ([45]\d\d)\b/;
+const HTML_STATUS = /^<[^>]{0,200}>\s{0,9}(?:<[^>]{0,200}>\s{0,9}){0,9}(?:Error )?([45]\d\d)\b/;
+
+/** A body that Python printed. */
+const PYTHON = /^\[?\s{0,20}\{\s{0,20}'/;
 
 function withoutPrefix(text: string, opened: OpenedBody): string {
   const trimmed = text.trimStart();
   const closed = LIVE_CLOSED.exec(trimmed);
   if (closed !== null) {
     opened.closeCode = Number(closed[1]);
-    return trimmed.slice(closed[0].length);
+    return trimmed.slice(closed[0].length).replace(TRACE_ID, '');
   }
   const json = BEFORE_JSON.exec(trimmed);
   if (json !== null) return trimmed.slice(json[0].length);
-  const status = STATUS_BEFORE_TEXT.exec(trimmed) ?? LIVE_REFUSED.exec(trimmed);
+  const closedInPython = PYTHON_CLOSED.exec(trimmed);
+  if (closedInPython !== null) {
+    opened.closeCode = Number(closedInPython[1]);
+    return closedInPython[2]!.replace(TRACE_ID, '');
+  }
+  const status = STATUS_BEFORE_TEXT.exec(trimmed) ?? STATUS_IN_BRACKETS.exec(trimmed) ?? LIVE_REFUSED.exec(trimmed);
   if (status !== null) {
     opened.httpStatus = Number(status[1] ?? 0);
     return status[1] === undefined ? trimmed : trimmed.slice(status[0].length);
   }
   if (trimmed.startsWith('<')) opened.httpStatus ||= Number(HTML_STATUS.exec(trimmed)?.[1] ?? 0);
-  return trimmed;
+  return trimmed.replace(TRACE_ID, '');
 }
 
 function readText(text: string): unknown {
+  if (PYTHON.test(text)) return parseJson(pythonAsJson(text));
   if (text.startsWith('{') || text.startsWith('[') || text.startsWith('"')) return parseJson(text);
   return /^(?:data|event|id|retry)?:/.test(text) ? readEvents(text) : undefined;
 }

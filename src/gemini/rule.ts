@@ -1,6 +1,6 @@
 import type { ErrorClass, TransportFailure } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Evidence } from './evidence.ts';
-import type { Scope } from './finding.ts';
+import type { Finding, Scope } from './finding.ts';
 import type { BrokenLimit } from './quota-limit.ts';
 
 /** One way in which Gemini fails. The first rule that applies decides. */
@@ -9,6 +9,7 @@ export interface Rule {
   applies(evidence: Evidence, limit: BrokenLimit | undefined): boolean;
   errorClass: ErrorClass;
   scope: Scope | ((evidence: Evidence, limit: BrokenLimit | undefined) => Scope);
+  beyond?: Finding['beyond'];
 }
 
 /** One condition of a rule. */
