@@ -1,3 +1,5 @@
+import { grown, LaneSlots } from './lane-slots.ts';
+import { LaneTier } from './lane-tier.ts';
 import { WaitingQueue } from './waiting-queue.ts';
 
 /** Tiers are 0 to 9. */
@@ -8,13 +10,14 @@ const REBASE_AT = 2 ** 30;
 /** What a turn changed, to take it back. */
 export interface Turn {
   slot: number;
+  /** Not its rank: to be as before, it must not keep a floor that its group had. */
   pass: number;
   lastPick: number;
   virtualTime: number;
 }
 
 /**
- * The keys of a pool that may serve one model now, in weighted LRU order: stride scheduling on an indexed binary heap.
+ * The keys of a pool that may serve one model now, in weighted LRU order: stride scheduling on indexed binary heaps.
  *
  * Each key (a slot number of its pool) has a pass; the smallest is next and then moves on by 1 / weight. Equal passes go to the
  * least recently picked, then to the older key. V, the lane's virtual time, is the pass of the last pick: a new key starts at V,
@@ -22,8 +25,14 @@ export interface Turn {
  * leaves V one turn behind its own pass: those passed over keep their turn, yet a key that every call excludes does not hold V
  * back for ever, which would let each newcomer take all calls until it had caught up.
  *
- * Invariants: heaps[t] holds just the slots with position >= 0 and tier t; pass is NaN for a slot that this lane has not met; V
- * never goes back but by untake and rebase. Each tier has a virtual time of its own, since its keys turn on their own.
+ * Each key belongs to a group, a small number that its pool gives to its project. A group can be closed: its keys stay in, but
+ * are not offered, and return together when it opens. Both cost as much as one key's leaving. A group that opens gets a floor,
+ * V as it is then, and its keys' rank is max(pass, floor) from there on: what their pass would be had each come back by itself.
+ * Order, V and debt go by the rank; of equal ranks the smaller pass is first.
+ *
+ * Invariants: a slot with position >= 0 is in, in the tier that its column says; the groups on offer in a tier are those that
+ * are not closed; pass is NaN for a slot that this lane has not met; V never goes back but by untake and rebase, so floors are
+ * beyond V at most by turns that were taken back. Each tier has a virtual time of its own, since its keys turn on their own.
  */
 export class Lane {
   /** Number under which its turns are stored. */
@@ -38,152 +47,203 @@ export class Lane {
   /** Last time an acquire came this way; idle lanes are dropped. */
   lastUsed = 0;
   picks = 0;
+  /** How many keys are on offer. */
   size = 0;
   readonly virtualTimes = new Float64Array(TIERS);
-  readonly #ordinals: ArrayLike<number>;
-  readonly #heaps: Int32Array[] = Array.from({ length: TIERS }, () => new Int32Array(0));
-  readonly #sizes = new Int32Array(TIERS);
-  #pass: Float64Array;
-  #lastPick: Float64Array;
-  #weight: Float64Array;
-  #position: Int32Array;
-  #tier: Uint8Array;
+  readonly #slots: LaneSlots;
+  /** Made when the first key joins: most pools have one. */
+  readonly #tiers: (LaneTier | undefined)[] = Array.from({ length: TIERS }, () => undefined);
+  /** By group: 1 if it is closed. */
+  #closed = new Uint8Array(0);
   #farAhead = false;
 
   /** `ordinals` gives a slot's key ordinal, for ties. */
   constructor(id: number, model: string, ordinals: ArrayLike<number>, capacity: number) {
     this.id = id;
     this.model = model;
-    this.#ordinals = ordinals;
-    this.#pass = new Float64Array(capacity).fill(Number.NaN);
-    this.#lastPick = new Float64Array(capacity);
-    this.#weight = new Float64Array(capacity);
-    this.#position = new Int32Array(capacity).fill(-1);
-    this.#tier = new Uint8Array(capacity);
+    this.#slots = new LaneSlots(ordinals, capacity);
   }
 
+  /** Whether the slot is on offer: in, and its group open. */
   has(slot: number): boolean {
-    return slot < this.#position.length && this.#position[slot]! >= 0;
+    return this.#slots.isIn(slot) && !this.isClosed(this.#slots.group[slot]!);
   }
 
+  /** Whether the slot is in, its group open or closed. */
+  isIn(slot: number): boolean {
+    return this.#slots.isIn(slot);
+  }
+
+  /** The slot's rank, NaN if the lane has not met it. */
   pass(slot: number): number {
-    return slot < this.#pass.length ? this.#pass[slot]! : Number.NaN;
+    return slot < this.#slots.length ? this.#rank(slot) : Number.NaN;
   }
 
   lastPick(slot: number): number {
-    return slot < this.#lastPick.length ? this.#lastPick[slot]! : 0;
+    return slot < this.#slots.length ? this.#slots.lastPick[slot]! : 0;
   }
 
-  /** Puts a key in, new or back from a rest. Nothing happens if it is in. */
-  join(slot: number, tier: number, weight: number): void {
-    this.#reserve(slot);
-    if (this.#position[slot]! >= 0) return;
+  /** The group in which the slot is or was last, -1 if the lane has not met it. */
+  group(slot: number): number {
+    return slot < this.#slots.length ? this.#slots.group[slot]! : -1;
+  }
+
+  isClosed(group: number): boolean {
+    return group < this.#closed.length && this.#closed[group] === 1;
+  }
+
+  /** Takes all keys of the group off offer, and those that join it while it is closed. */
+  close(group: number): void {
+    if (this.isClosed(group)) return;
+    if (group >= this.#closed.length) {
+      this.#closed = grown(this.#closed, new Uint8Array(Math.max(16, this.#closed.length * 2, group + 1)));
+    }
+    this.#closed[group] = 1;
+    for (const tier of this.#tiers) {
+      if (tier === undefined) continue;
+      tier.hide(group);
+      this.size -= tier.sizeOf(group);
+    }
+  }
+
+  /**
+   * Offers the keys of a closed group again. Those that gained a floor are not `touched`, as that would cost a walk over them:
+   * one restored from the pass that was stored before comes back at V, as from a rest.
+   */
+  open(group: number): void {
+    if (!this.isClosed(group)) return;
+    this.#closed[group] = 0;
+    for (const [number, tier] of this.#tiers.entries()) {
+      if (tier === undefined) continue;
+      tier.show(group, this.virtualTimes[number]!);
+      this.size += tier.sizeOf(group);
+    }
+  }
+
+  /** Puts a key in, new or back from a rest, possibly in another group than before. Nothing happens if it is in. */
+  join(slot: number, tier: number, weight: number, group: number): void {
+    const slots = this.#slots;
+    slots.reserve(slot);
+    if (slots.isIn(slot)) return;
     this.reweigh(slot, weight);
     const virtualTime = this.virtualTimes[tier]!;
-    const pass = this.#pass[slot]!;
-    const known = !Number.isNaN(pass) && this.#tier[slot] === tier;
-    if (!known || pass < virtualTime) {
-      this.#pass[slot] = virtualTime;
+    const pass = slots.pass[slot]!;
+    const known = !Number.isNaN(pass) && slots.tier[slot] === tier;
+    const start = known ? Math.max(this.#rank(slot), virtualTime) : virtualTime;
+    if (pass !== start) {
+      slots.pass[slot] = start;
       // A lane that is new would else have to store a turn for each key of its pool. Without one a key joins at V just so.
       if (!Number.isNaN(pass) || virtualTime > 0) this.touched.add(slot);
     }
-    this.#tier[slot] = tier;
+    slots.tier[slot] = tier;
+    slots.group[slot] = group;
     this.#insert(slot);
   }
 
   /** Takes a key out; its pass stays for its return. */
   leave(slot: number): void {
-    if (this.has(slot)) this.#remove(slot);
+    if (this.isIn(slot)) this.#remove(slot);
   }
 
   /** Takes a key out, and gives one that had a turn a place in another tier, as if it were new there. */
   changeTier(slot: number, tier: number): void {
     this.leave(slot);
-    if (slot >= this.#pass.length || Number.isNaN(this.#pass[slot])) return;
-    this.#tier[slot] = tier;
-    this.#pass[slot] = this.virtualTimes[tier]!;
+    const slots = this.#slots;
+    if (slot >= slots.length || Number.isNaN(slots.pass[slot])) return;
+    slots.tier[slot] = tier;
+    slots.pass[slot] = this.virtualTimes[tier]!;
     this.touched.add(slot);
   }
 
   /** Takes a key out for good: the slot may come back as another key. */
   forget(slot: number): void {
     this.leave(slot);
-    if (slot >= this.#pass.length) return;
-    this.#pass[slot] = Number.NaN;
-    this.#lastPick[slot] = 0;
+    const slots = this.#slots;
+    if (slot >= slots.length) return;
+    slots.pass[slot] = Number.NaN;
+    slots.lastPick[slot] = 0;
+    slots.group[slot] = -1;
     this.touched.delete(slot);
   }
 
-  /** Gives a key its effective weight. Its debt, pass less V, is rescaled so that it stays as many turns. */
+  /** Gives a key its effective weight. Its debt, rank less V, is rescaled so that it stays as many turns. */
   reweigh(slot: number, weight: number): void {
-    this.#reserve(slot);
-    const old = this.#weight[slot]!;
+    const slots = this.#slots;
+    slots.reserve(slot);
+    const old = slots.weight[slot]!;
     if (old === weight) return;
-    this.#weight[slot] = weight;
-    const pass = this.#pass[slot]!;
-    if (old === 0 || Number.isNaN(pass)) return;
-    const virtualTime = this.virtualTimes[this.#tier[slot]!]!;
-    if (pass <= virtualTime) return;
-    this.#pass[slot] = virtualTime + ((pass - virtualTime) * old) / weight;
+    slots.weight[slot] = weight;
+    const rank = this.#rank(slot);
+    if (old === 0 || Number.isNaN(rank)) return;
+    const virtualTime = this.virtualTimes[slots.tier[slot]!]!;
+    if (rank <= virtualTime) return;
+    slots.pass[slot] = virtualTime + ((rank - virtualTime) * old) / weight;
     this.touched.add(slot);
     this.#settle(slot);
   }
 
   /** Sets what an earlier run stored, of a key that is in or not. */
   restore(slot: number, tier: number, pass: number, lastPick: number, weight: number): void {
-    this.#reserve(slot);
-    const isIn = this.has(slot);
+    const slots = this.#slots;
+    slots.reserve(slot);
+    const isIn = this.isIn(slot);
     if (isIn) this.#remove(slot);
     // One that is in has come back just now, as from a rest that ended meanwhile.
-    this.#pass[slot] = isIn ? Math.max(pass, this.virtualTimes[tier]!) : pass;
-    this.#lastPick[slot] = lastPick;
-    this.#tier[slot] = tier;
-    this.#weight[slot] = weight;
+    slots.pass[slot] = isIn ? Math.max(pass, this.virtualTimes[tier]!) : pass;
+    slots.lastPick[slot] = lastPick;
+    slots.tier[slot] = tier;
+    slots.weight[slot] = weight;
     if (isIn) this.#insert(slot);
   }
 
-  /** Slots that are in, in no order. */
+  /** Slots on offer, in no order. */
   *slots(): Generator<number> {
-    for (let tier = 0; tier < TIERS; tier++) yield* this.#heaps[tier]!.subarray(0, this.#sizes[tier]);
+    for (const tier of this.#tiers) if (tier !== undefined) yield* tier.offered();
   }
 
-  /** The next slot of the lowest tier that has one, -1 if none; slots that `skip` names are passed over. Takes no turn. */
-  peek(skip?: (slot: number) => boolean): number {
-    for (let tier = 0; tier < TIERS; tier++) {
-      if (this.#sizes[tier] === 0) continue;
-      const found = skip === undefined ? this.#heaps[tier]![0]! : this.#peekPast(tier, skip);
+  /**
+   * The next slot of the lowest tier that has one, -1 if none; slots that `skip` names are passed over, and so is, as a whole
+   * and at the cost of one slot, each group that `skipGroup` names. Takes no turn.
+   */
+  peek(skip?: (slot: number) => boolean, skipGroup?: (group: number) => boolean): number {
+    for (const tier of this.#tiers) {
+      const found = tier === undefined ? -1 : tier.peek(skip, skipGroup);
       if (found >= 0) return found;
     }
     return -1;
   }
 
-  /** Of the given slots the one whose turn comes first, -1 if none is in. */
+  /** The next slot of the group in the lowest tier that has any on offer; -1 if that tier has none of the group. */
+  peekIn(group: number, skip?: (slot: number) => boolean): number {
+    const lowest = this.#tiers.find((tier) => tier !== undefined && tier.first >= 0);
+    return lowest === undefined || this.isClosed(group) ? -1 : lowest.peekIn(group, skip);
+  }
+
+  /** Of the given slots the one whose turn comes first, -1 if none is on offer. */
   first(slots: Iterable<number>): number {
     let best = -1;
-    for (const slot of slots) {
-      if (!this.has(slot)) continue;
-      if (best < 0 || this.#tier[slot]! < this.#tier[best]!) best = slot;
-      else if (this.#tier[slot] === this.#tier[best] && this.#before(slot, best)) best = slot;
-    }
+    for (const slot of slots) if (this.has(slot) && (best < 0 || this.#before(slot, best))) best = slot;
     return best;
   }
 
   /** Takes the turn of a slot that is in. `byTurn`: peek() chose it, rather than a wish for this very key or its project. */
   take(slot: number, byTurn: boolean): Turn {
-    const tier = this.#tier[slot]!;
+    const slots = this.#slots;
+    const tier = slots.tier[slot]!;
     const turn = {
       slot,
-      pass: this.#pass[slot]!,
-      lastPick: this.#lastPick[slot]!,
+      pass: slots.pass[slot]!,
+      lastPick: slots.lastPick[slot]!,
       virtualTime: this.virtualTimes[tier]!,
     };
-    const stride = 1 / this.#weight[slot]!;
+    const rank = this.#rank(slot);
+    const stride = 1 / slots.weight[slot]!;
     // A key that was asked for by name says nothing about whose turn it is: V must not move past those that wait for theirs.
-    const reached = this.#position[slot] === 0 ? turn.pass : byTurn ? turn.pass - stride : -Infinity;
+    const reached = this.#tiers[tier]!.first === slot ? rank : byTurn ? rank - stride : -Infinity;
     if (reached > turn.virtualTime) this.virtualTimes[tier] = reached;
     if (reached > REBASE_AT) this.#farAhead = true;
-    this.#pass[slot] = turn.pass + stride;
-    this.#lastPick[slot] = ++this.picks;
+    slots.pass[slot] = rank + stride;
+    slots.lastPick[slot] = ++this.picks;
     this.touched.add(slot);
     this.#settle(slot);
     return turn;
@@ -191,9 +251,10 @@ export class Lane {
 
   /** Takes turns back, newest first, as if they had not been. */
   untake(turn: Turn): void {
-    this.#pass[turn.slot] = turn.pass;
-    this.#lastPick[turn.slot] = turn.lastPick;
-    this.virtualTimes[this.#tier[turn.slot]!] = turn.virtualTime;
+    const slots = this.#slots;
+    slots.pass[turn.slot] = turn.pass;
+    slots.lastPick[turn.slot] = turn.lastPick;
+    this.virtualTimes[slots.tier[turn.slot]!] = turn.virtualTime;
     this.touched.add(turn.slot);
     this.#settle(turn.slot);
   }
@@ -202,116 +263,53 @@ export class Lane {
   rebase(): void {
     if (!this.#farAhead) return;
     this.#farAhead = false;
-    for (let tier = 0; tier < TIERS; tier++) {
+    const slots = this.#slots;
+    for (const [number, tier] of this.#tiers.entries()) {
       // Whole numbers, so that the subtraction is exact and the order stays.
-      const base = Math.floor(this.virtualTimes[tier]!);
-      if (base < REBASE_AT) continue;
-      const slots = this.#heaps[tier]!.slice(0, this.#sizes[tier]);
-      for (const slot of slots) this.#remove(slot);
-      for (let slot = 0; slot < this.#pass.length; slot++) {
-        if (this.#tier[slot] !== tier || Number.isNaN(this.#pass[slot])) continue;
-        this.#pass[slot]! -= base;
+      const base = Math.floor(this.virtualTimes[number]!);
+      if (tier === undefined || base < REBASE_AT) continue;
+      const all = [...tier.slots()];
+      for (const slot of all) this.#remove(slot);
+      for (let slot = 0; slot < slots.length; slot++) {
+        if (slots.tier[slot] !== number || Number.isNaN(slots.pass[slot])) continue;
+        slots.pass[slot]! -= base;
         this.touched.add(slot);
       }
-      this.virtualTimes[tier]! -= base;
-      for (const slot of slots) this.#insert(slot);
+      tier.lowerFloors(base);
+      this.virtualTimes[number]! -= base;
+      for (const slot of all) this.#insert(slot);
     }
   }
 
-  /** Sets aside who is passed over until one is found: O(passed over x log n). */
-  #peekPast(tier: number, skip: (slot: number) => boolean): number {
-    const aside: number[] = [];
-    let found = -1;
-    while (found < 0 && this.#sizes[tier]! > 0) {
-      const first = this.#heaps[tier]![0]!;
-      if (skip(first)) {
-        aside.push(first);
-        this.#remove(first);
-      } else {
-        found = first;
-      }
-    }
-    for (const slot of aside) this.#insert(slot);
-    return found;
+  #rank(slot: number): number {
+    return this.#tiers[this.#slots.tier[slot]!]?.rank(slot) ?? this.#slots.pass[slot]!;
   }
 
   #before(a: number, b: number): boolean {
-    const passes = this.#pass[a]! - this.#pass[b]!;
-    if (passes !== 0) return passes < 0;
-    const picks = this.#lastPick[a]! - this.#lastPick[b]!;
-    if (picks !== 0) return picks < 0;
-    return this.#ordinals[a]! < this.#ordinals[b]!;
+    const tiers = this.#slots.tier[a]! - this.#slots.tier[b]!;
+    if (tiers !== 0) return tiers < 0;
+    const ranks = this.#rank(a) - this.#rank(b);
+    return ranks !== 0 ? ranks < 0 : this.#slots.precedes(a, b);
   }
 
   #insert(slot: number): void {
-    const tier = this.#tier[slot]!;
-    const size = this.#sizes[tier]!;
-    let heap = this.#heaps[tier]!;
-    if (size === heap.length) {
-      heap = grown(heap, new Int32Array(Math.max(16, size * 2)));
-      this.#heaps[tier] = heap;
+    const number = this.#slots.tier[slot]!;
+    const open = !this.isClosed(this.#slots.group[slot]!);
+    let tier = this.#tiers[number];
+    if (tier === undefined) {
+      tier = new LaneTier(this.#slots);
+      this.#tiers[number] = tier;
     }
-    heap[size] = slot;
-    this.#position[slot] = size;
-    this.#sizes[tier] = size + 1;
-    this.size++;
-    this.#settle(slot);
+    tier.insert(slot, open);
+    if (open) this.size++;
   }
 
   #remove(slot: number): void {
-    const tier = this.#tier[slot]!;
-    const heap = this.#heaps[tier]!;
-    const index = this.#position[slot]!;
-    const last = heap[this.#sizes[tier]! - 1]!;
-    this.#position[slot] = -1;
-    this.#sizes[tier]!--;
-    this.size--;
-    if (last === slot) return;
-    heap[index] = last;
-    this.#position[last] = index;
-    this.#settle(last);
+    this.#tiers[this.#slots.tier[slot]!]!.remove(slot);
+    if (!this.isClosed(this.#slots.group[slot]!)) this.size--;
   }
 
-  /** Moves a slot that is in to where its pass belongs. */
   #settle(slot: number): void {
-    const start = this.#position[slot]!;
-    if (start < 0) return;
-    const heap = this.#heaps[this.#tier[slot]!]!;
-    const size = this.#sizes[this.#tier[slot]!]!;
-    let at = start;
-    while (at > 0) {
-      const parent = (at - 1) >> 1;
-      if (!this.#before(slot, heap[parent]!)) break;
-      heap[at] = heap[parent]!;
-      this.#position[heap[at]!] = at;
-      at = parent;
-    }
-    for (;;) {
-      let child = 2 * at + 1;
-      if (child >= size) break;
-      if (child + 1 < size && this.#before(heap[child + 1]!, heap[child]!)) child++;
-      if (!this.#before(heap[child]!, slot)) break;
-      heap[at] = heap[child]!;
-      this.#position[heap[at]!] = at;
-      at = child;
-    }
-    heap[at] = slot;
-    this.#position[slot] = at;
+    if (this.isIn(slot)) this.#tiers[this.#slots.tier[slot]!]!.settle(slot);
   }
-
-  #reserve(slot: number): void {
-    const old = this.#pass.length;
-    if (slot < old) return;
-    const capacity = Math.max(16, old * 2, slot + 1);
-    this.#pass = grown(this.#pass, new Float64Array(capacity).fill(Number.NaN));
-    this.#lastPick = grown(this.#lastPick, new Float64Array(capacity));
-    this.#weight = grown(this.#weight, new Float64Array(capacity));
-    this.#position = grown(this.#position, new Int32Array(capacity).fill(-1));
-    this.#tier = grown(this.#tier, new Uint8Array(capacity));
-  }
-}
-
-function grown<T extends Float64Array | Int32Array | Uint8Array>(from: T, into: T): T {
-  into.set(from);
-  return into;
 }
