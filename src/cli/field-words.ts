@@ -10,10 +10,20 @@ const WORDS: Record<string, string> = {
   file: 'FILE',
   address: '--address',
   dataDir: '--data-dir',
+  model: '--model',
+  parallelism: '--parallelism',
+  timeout: '--timeout',
+  key_ids: 'KEY_ID',
+  'quota.project': 'PROJECT',
+  'quota.model': '--model',
+  'quota.requests_per_minute.value': '--requests-per-minute',
+  'quota.input_tokens_per_minute.value': '--input-tokens-per-minute',
+  'quota.requests_per_day.value': '--requests-per-day',
+  'quota.tokens_per_day.value': '--tokens-per-day',
 };
 
 /** Such as `key.source is "a\0b"; allowed: ...`, or `api_key is "empty"; ...`. */
-const FIELD_FIRST = /^(?:key\.)?([A-Za-z_]+)(?:\[\d+\])? is /;
+const FIELD_FIRST = /^(?:key\.)?([A-Za-z_.]+)(?:\[\d+\])? is /;
 
 /** A refusal of a field in the words of the command line; a message of another form stays as it is. */
 export function inCommandWords(message: string): string {

@@ -2,6 +2,7 @@ import { closeSync, constants, createReadStream, fstatSync, openSync } from 'nod
 import { Socket } from 'node:net';
 import { addAbortSignal, type Readable } from 'node:stream';
 import { isatty, ReadStream } from 'node:tty';
+import { redact } from '../gemini/redact.ts';
 import { CliError, EXIT } from './exit-code.ts';
 
 const CHUNK = 256 * 1024;
@@ -11,28 +12,33 @@ const CHUNK = 256 * 1024;
  * else does: a thread that waits in open() or read() would keep the process from ending. Throws if it cannot be read.
  */
 export function openKeySource(path: string, signal: AbortSignal): Readable {
-  return addAbortSignal(signal, path === '-' ? process.stdin : openFile(path));
+  return addAbortSignal(signal, openSource(path, 'a readable text file, one key a line'));
 }
 
-function openFile(path: string): Readable {
+/** As openKeySource, until it ends. `allowed`: what the file should be, for whoever names another. */
+export function openSource(path: string, allowed: string): Readable {
+  return path === '-' ? process.stdin : openFile(path, allowed);
+}
+
+function openFile(path: string, allowed: string): Readable {
   let fd: number;
   try {
     // Without O_NONBLOCK, to open a named pipe waits for its writer.
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw unusable(path, code === 'ENOENT' ? 'does not exist' : `cannot be read: ${code}`);
+    throw unusable(path, code === 'ENOENT' ? 'does not exist' : `cannot be read: ${code}`, allowed);
   }
   const info = fstatSync(fd);
   if (info.isDirectory()) {
     closeSync(fd);
-    throw unusable(path, 'is a directory');
+    throw unusable(path, 'is a directory', allowed);
   }
   if (info.isFIFO()) return new Socket({ fd, readable: true, writable: false });
   if (isatty(fd)) return new ReadStream(fd);
   return createReadStream(path, { fd, highWaterMark: CHUNK });
 }
 
-function unusable(path: string, why: string): CliError {
-  return new CliError(EXIT.failed, `FILE is ${path}, which ${why}; allowed: a readable text file, one key a line`);
+function unusable(path: string, why: string, allowed: string): CliError {
+  return new CliError(EXIT.failed, `FILE is ${redact(path)}, which ${why}; allowed: ${allowed}`);
 }

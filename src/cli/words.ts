@@ -42,17 +42,26 @@ export function causeInWords(cause: ErrorClass): string {
   return CAUSES[cause] ?? `cause ${cause}`;
 }
 
-/** Such as "gemini-2.5-flash until 14:02:11 (12 s left): too many requests a minute, whole project". */
-export function cooldownInWords({ model, cause, untilTime, projectWide }: Cooldown, now: number): string {
+/**
+ * Such as "gemini-2.5-flash until 14:02:11 (12 s left): too many requests a minute, whole project", and, where one call may try
+ * earlier, " (one call tries it from 13:50:00, 3 s left)".
+ */
+export function cooldownInWords({ model, cause, untilTime, projectWide, probeTime }: Cooldown, now: number): string {
   const until = untilTime === undefined ? undefined : timestampMs(untilTime);
   const why = `${causeInWords(cause)}${projectWide ? ', whole project' : ''}`;
-  return `${model === '' ? '' : `${model} `}until ${momentInWords(until, now)}: ${why}`;
+  const probe = probeTime === undefined ? '' : ` (one call tries it ${fromInWords(timestampMs(probeTime), now)})`;
+  return `${model === '' ? '' : `${model} `}until ${momentInWords(until, now)}: ${why}${probe}`;
 }
 
 /** Such as "14:02:11 (12 s left)"; undefined: not by itself. */
 export function momentInWords(ms: number | undefined, now: number): string {
   if (ms === undefined) return '-';
   return ms > now ? `${localTime(ms, now)} (${milliseconds(ms - now)} left)` : 'now';
+}
+
+/** Such as "from 14:02:11, 12 s left", or "now". */
+export function fromInWords(ms: number, now: number): string {
+  return ms > now ? `from ${localTime(ms, now)}, ${milliseconds(ms - now)} left` : 'now';
 }
 
 /** Local wall time; the date is left out when it is today's. */

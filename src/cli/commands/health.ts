@@ -9,14 +9,15 @@ import {
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { allKeys } from '../all-keys.ts';
 import type { CommandContext } from '../command-context.ts';
+import { endInWords } from '../end-in-words.ts';
 import { CliError, EXIT } from '../exit-code.ts';
 import { prettyJson } from '../json.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions } from '../options.ts';
 import type { Output } from '../output.ts';
-import { Resting, type RestingGroup } from '../resting.ts';
+import { Resting, type RestingGroup, type VerificationState } from '../resting.ts';
 import { Table } from '../table.ts';
 import { withBalancer } from '../with-balancer.ts';
-import { causeInWords, count, momentInWords, stateInWords } from '../words.ts';
+import { causeInWords, count, stateInWords } from '../words.ts';
 
 interface HealthOptions extends ClientOptions {
   pool?: string;
@@ -32,8 +33,11 @@ export function define(command: Command, { output }: CommandContext): void {
       '',
       'Exit code 1 when a pool cannot serve: it has keys, but none that is available. A pool without keys counts only',
       'if it was named or if no other pool has keys.',
-      '--json prints healthy, where, version, pools and resting: groups of keys by state and cause, with the times when',
-      'the first and the last of them come back (null: not by themselves).',
+      'A quarantined key is suspected by a report: the server asks Gemini itself about it before it serves or is disabled.',
+      'Where "one call tries it", the key comes back earlier if that call succeeds.',
+      '--json prints healthy, where, version, pools, resting and learnedProjects. resting: groups of keys by state and',
+      'cause, with the times when the first and the last of them come back (null: not by themselves), when the first is',
+      'tried, how its verification stands, and ends, in words.',
     ].join('\n'),
   );
 }
@@ -55,6 +59,7 @@ async function health({ pool, ...options }: HealthOptions, output: Output): Prom
       version: stats.server?.version ?? '',
       pools: stats.pools.map((each) => ({ healthy: !sick.includes(each), stats: each })),
       resting: resting.groups(),
+      learnedProjects: resting.learnedProjects(),
     };
     if (options.json) await output.line(prettyJson(healthJson(report)));
     else await print(report, output);
@@ -67,6 +72,7 @@ interface HealthReport {
   version: string;
   pools: { healthy: boolean; stats: PoolStats }[];
   resting: RestingGroup[];
+  learnedProjects: { project: string; keys: number }[];
 }
 
 function complaint({ pool, totalKeys }: PoolStats): string {
@@ -75,7 +81,8 @@ function complaint({ pool, totalKeys }: PoolStats): string {
     : `pool ${pool} has no available key (${count(totalKeys, 'key')} resting or disabled)`;
 }
 
-function healthJson({ where, version, pools, resting }: HealthReport): unknown {
+function healthJson({ where, version, pools, resting, learnedProjects }: HealthReport): unknown {
+  const now = Date.now();
   const time = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
   return {
     healthy: pools.every(({ healthy }) => healthy),
@@ -92,17 +99,27 @@ function healthJson({ where, version, pools, resting }: HealthReport): unknown {
       activeLeases: Number(stats.activeLeases),
       waitingAcquires: Number(stats.waitingAcquires),
     })),
-    resting: resting.map(({ state, cause, firstBack, lastBack, ...group }) => ({
+    resting: resting.map((group) => ({
       ...group,
-      state: enumToJson(KeyStateSchema, state),
-      cause: enumToJson(ErrorClassSchema, cause),
-      firstBack: time(firstBack),
-      lastBack: time(lastBack),
+      state: enumToJson(KeyStateSchema, group.state),
+      cause: enumToJson(ErrorClassSchema, group.cause),
+      verification: verificationJson(group.verification),
+      firstBack: time(group.firstBack),
+      lastBack: time(group.lastBack),
+      firstTry: time(group.firstTry),
+      ends: endInWords(group, now),
     })),
+    learnedProjects,
   };
 }
 
-async function print({ where, version, pools, resting }: HealthReport, output: Output): Promise<void> {
+function verificationJson(verification: VerificationState | undefined): unknown {
+  if (verification === undefined) return null;
+  return { ...verification, unansweredClass: enumToJson(ErrorClassSchema, verification.unansweredClass) };
+}
+
+async function print(report: HealthReport, output: Output): Promise<void> {
+  const { where, version, pools, resting } = report;
   if (output.terminal) await output.line(`${output.style('bold', where)}, version ${version}\n`);
   await new Table<HealthReport['pools'][number]>(output, [
     { title: 'POOL', value: ({ stats }) => stats.pool },
@@ -119,7 +136,11 @@ async function print({ where, version, pools, resting }: HealthReport, output: O
       style: ({ healthy, stats }) => (healthy ? (stats.totalKeys === 0n ? 'dim' : 'green') : 'red'),
     },
   ]).rows(pools);
-  if (resting.length === 0) return;
+  if (resting.length > 0) await printResting(resting, output);
+  if (report.learnedProjects.length > 0) await printLearned(report.learnedProjects, output);
+}
+
+async function printResting(resting: readonly RestingGroup[], output: Output): Promise<void> {
   const now = Date.now();
   await output.line();
   await new Table<RestingGroup>(output, [
@@ -131,9 +152,20 @@ async function print({ where, version, pools, resting }: HealthReport, output: O
       title: 'FOR',
       value: ({ model, projectWide }) => `${model || 'every model'}${projectWide ? ', whole project' : ''}`,
     },
-    { title: 'FIRST BACK', value: ({ firstBack }) => momentInWords(firstBack, now) },
-    { title: 'LAST BACK', value: ({ lastBack }) => momentInWords(lastBack, now) },
+    { title: 'ENDS', value: (group) => endInWords(group, now) },
   ]).rows(resting);
+}
+
+/** More are in the JSON. */
+const MOST_PROJECTS = 20;
+
+async function printLearned(learned: HealthReport['learnedProjects'], output: Output): Promise<void> {
+  await output.line();
+  await new Table<HealthReport['learnedProjects'][number]>(output, [
+    { title: 'PROJECT, AS GEMINI NAMED IT', value: ({ project }) => project },
+    { title: 'KEYS', value: ({ keys }) => String(keys), right: true },
+  ]).rows(learned.slice(0, MOST_PROJECTS));
+  if (learned.length > MOST_PROJECTS) await output.line(`and ${learned.length - MOST_PROJECTS} more projects`);
 }
 
 /** A key that cools for one model serves the others. */

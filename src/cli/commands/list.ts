@@ -104,7 +104,7 @@ function columns(now: number): Column<Key>[] {
     { title: 'KEY ID', value: ({ keyId }) => keyId },
     { title: 'KEY', value: ({ redactedKey }) => redactedKey },
     { title: 'POOL', value: ({ pool }) => pool },
-    { title: 'PROJECT', value: ({ project }) => project || '-' },
+    { title: 'PROJECT', value: projectInWords },
     { title: 'SOURCE', value: ({ source }) => source || '-' },
     {
       title: 'WEIGHT',
@@ -117,6 +117,12 @@ function columns(now: number): Column<Key>[] {
     { title: 'FAILED', value: ({ usage }) => String(usage?.failed ?? 0), right: true },
     { title: 'STATE', value: (key) => keyStateInWords(key, now), style: styleOfState },
   ];
+}
+
+/** One that nobody set, but an error of Gemini's named, is marked. */
+function projectInWords({ project, health }: Key): string {
+  if (project !== '' || !health?.projectLearned) return project || '-';
+  return `${health.project} (learned)`;
 }
 
 /** "1", or "1 (now 0.64)" where health has lowered it. */

@@ -1,6 +1,7 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
 import {
+  type CallerStats,
   GetStatsResponseSchema,
   type LatencySummary,
   type PoolStats,
@@ -42,6 +43,7 @@ async function stats({ pool, models, ...options }: StatsOptions, output: Output)
     await new Table(output, CALL_COLUMNS).rows(rows);
     if (models) await printModels(pools, output);
     await printSources(total, output);
+    await printCallers(response.callers, output);
     if (response.server !== undefined) await printServer(response.server, balancer.where, output);
   });
 }
@@ -97,6 +99,30 @@ async function printSources(total: PoolStats | undefined, output: Output): Promi
   await new Table<(typeof rows)[number]>(output, [
     { title: 'SOURCE', value: ([source]) => (source === '' ? '(none)' : source) },
     { title: 'KEYS', value: ([, keys]) => figure(keys), right: true },
+  ]).rows(rows);
+}
+
+/** Those whose reports were put to the test, or were not believed. */
+async function printCallers(callers: readonly CallerStats[], output: Output): Promise<void> {
+  const rows = callers.filter(
+    ({ confirmed, refuted, projectsRefused, delaysDistrusted }) =>
+      confirmed + refuted + projectsRefused + delaysDistrusted > 0n,
+  );
+  if (rows.length === 0) return;
+  await output.line();
+  await new Table<CallerStats>(output, [
+    { title: 'CALLER', value: ({ caller }) => caller },
+    { title: 'QUARANTINED', value: ({ quarantined }) => figure(quarantined), right: true },
+    { title: 'CONFIRMED', value: ({ confirmed }) => figure(confirmed), right: true },
+    {
+      title: 'REFUTED',
+      value: ({ refuted }) => figure(refuted),
+      right: true,
+      style: ({ refuted }) => (refuted > 0n ? 'red' : undefined),
+    },
+    { title: 'PROJECTS LEARNED', value: ({ projectsLearned }) => figure(projectsLearned), right: true },
+    { title: 'PROJECTS REFUSED', value: ({ projectsRefused }) => figure(projectsRefused), right: true },
+    { title: 'DELAYS NOT BELIEVED', value: ({ delaysDistrusted }) => figure(delaysDistrusted), right: true },
   ]).rows(rows);
 }
 
