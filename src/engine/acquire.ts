@@ -9,6 +9,7 @@ import type { Lease } from './lease.ts';
 import { allows, type Order } from './order.ts';
 import { capReached, lease, pick } from './pick.ts';
 import { type Pool, serves } from './pool.ts';
+import type { Moment } from './quota/moment.ts';
 import { shortage } from './shortage.ts';
 import { type Waiter, WaitingQueue } from './waiting-queue.ts';
 
@@ -54,6 +55,7 @@ function comesAfterBatch(lane: Lane, order: Order): boolean {
 }
 
 function grant(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): Granted | undefined {
+  if (engine.brokenUntil(order.model, now) > 0) return undefined;
   if (order.batches !== undefined) {
     const batches = leaseBatches(engine, pool, lane, order, now);
     return batches && { batches, affinityHit: false };
@@ -61,10 +63,10 @@ function grant(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number
   if (capReached(pool)) return undefined;
   const mapped = order.affinityKey === '' ? undefined : pool.affinities.get(order.affinityKey);
   const known = mapped !== undefined && pool.keys[mapped.slot] === mapped;
-  const hit = known && lane.has(mapped.slot) && allows(order, lane, mapped, now);
+  const hit = known && lane.has(mapped.slot) && allows(order, lane, mapped, engine.moment(now));
   const key = hit ? mapped : pick(engine, pool, lane, order, now);
   if (key === undefined) return undefined;
-  if (order.affinityKey !== '' && !hit && !(known && waitsForSlot(mapped, order.model, now))) {
+  if (order.affinityKey !== '' && !hit && !(known && waitsForSlot(mapped, order.model, engine.moment(now)))) {
     pool.affinities.set(order.affinityKey, key);
     engine.changes.affinity(pool, order.affinityKey);
   }
@@ -132,7 +134,10 @@ function leaveQueue(engine: Engine, waiter: WaitingAcquire): void {
   const { pool, lane, order } = waiter;
   lane.waiting.remove(waiter);
   if (order.batches !== undefined) lane.waitingBatches--;
-  if (--pool.waiting === 0) pool.fresh.clear();
+  if (--pool.waiting === 0) {
+    pool.fresh.clear();
+    pool.freshLanes.clear();
+  }
   engine.waitDeadlines.delete(waiter);
 }
 
@@ -151,7 +156,8 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
   if (pool.waiting > 0) {
     for (const lane of pool.lanes.values()) {
       const waiter = lane.waiting.first() as WaitingAcquire | undefined;
-      if (waiter !== undefined && lane.size > 0) heads.push({ lane, waiter });
+      if (waiter !== undefined && lane.size > 0 && engine.brokenUntil(lane.model, now) === 0)
+        heads.push({ lane, waiter });
     }
   }
   while (heads.length > 0 && !capReached(pool)) {
@@ -162,7 +168,7 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
     const head = heads[index]!;
     const { lane, waiter } = head;
     const next = lane.waiting.after(waiter) as WaitingAcquire | undefined;
-    const granted = mayBeServed(pool, waiter, now)
+    const granted = mayBeServed(engine, pool, waiter, now)
       ? grant(engine, pool, pool.laneFor(waiter.order.model, now), waiter.order, now)
       : undefined;
     if (granted !== undefined) {
@@ -176,7 +182,10 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
     else head.waiter = next;
   }
   // Under the pool's cap not all were tried: what is fresh stays so.
-  if (heads.length === 0) pool.fresh.clear();
+  if (heads.length === 0) {
+    pool.fresh.clear();
+    pool.freshLanes.clear();
+  }
   // Batches that were tried and given back supplied the pool.
   engine.supplied.delete(pool);
 }
@@ -192,13 +201,14 @@ function dismissAll(engine: Engine, pool: Pool, now: number): void {
 }
 
 /** Tells cheaply of an acquire that was passed over before that it would be again. */
-function mayBeServed(pool: Pool, { order, lane, tried }: WaitingAcquire, now: number): boolean {
-  if (!tried || order.batches !== undefined) return true;
-  for (const key of pool.fresh) if (lane.has(key.slot) && allows(order, lane, key, now)) return true;
+function mayBeServed(engine: Engine, pool: Pool, { order, lane, tried }: WaitingAcquire, now: number): boolean {
+  if (!tried || order.batches !== undefined || pool.freshLanes.has(lane)) return true;
+  const at = engine.moment(now);
+  for (const key of pool.fresh) if (lane.has(key.slot) && allows(order, lane, key, at)) return true;
   return false;
 }
 
 /** A healthy key whose leases are all out: it stays the one of its affinity key. */
-function waitsForSlot(key: Key, model: string, now: number): boolean {
-  return key.state === KeyState.AVAILABLE && isFull(key) && serves(key, model, now);
+function waitsForSlot(key: Key, model: string, at: Moment): boolean {
+  return key.state === KeyState.AVAILABLE && isFull(key) && serves(key, model, 0, at);
 }

@@ -7,11 +7,13 @@ import type { Lease } from './lease.ts';
 import { allows, type Order } from './order.ts';
 import { capReached, lease, pick, type Taken } from './pick.ts';
 import type { Pool } from './pool.ts';
+import type { Moment } from './quota/moment.ts';
 
 /** All batches or (unless partial) none. */
 export function leaseBatches(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): Lease[][] | undefined {
   const batches = order.batches!;
-  if (!batches.partial && !fitNow(pool, lane, order, batches, now)) return undefined;
+  const at = engine.moment(now);
+  if (!batches.partial && !fitNow(pool, lane, order, batches, at)) return undefined;
   // By turn a batch may use up what a later one needs. Keys with most room first never do.
   return fillBatches(engine, pool, lane, order, now, true) ?? fillBatches(engine, pool, lane, order, now, false);
 }
@@ -31,13 +33,13 @@ function fillBatches(
   const used = new Set<Key>();
   let complete = true;
   for (const index of sizes.map((_, i) => i).sort((a, b) => sizes[b]! - sizes[a]!)) {
-    const byRoom = byTurn ? undefined : keysByRoom(pool, lane, order, now).values();
+    const byRoom = byTurn ? undefined : keysByRoom(pool, lane, order, engine.moment(now)).values();
     while (batches[index]!.length < sizes[index]!) {
       const key = capReached(pool)
         ? undefined
         : byRoom === undefined
           ? pick(engine, pool, lane, order, now)
-          : byRoom.next().value;
+          : nextOffered(byRoom, lane);
       if (key === undefined) {
         complete = false;
         break;
@@ -61,6 +63,7 @@ function fillBatches(
   if (refused) {
     for (const { lease: given, turn, lastAcquire } of taken.reverse()) {
       lane.untake(turn);
+      engine.unbook(given, now);
       engine.end(given, now);
       engine.changes.leases.delete(given);
       given.key.lastAcquire = lastAcquire;
@@ -71,26 +74,32 @@ function fillBatches(
 }
 
 /** Whether the batches can be filled with what is free now. */
-function fitNow(pool: Pool, lane: Lane, order: Order, batches: Batches, now: number): boolean {
+function fitNow(pool: Pool, lane: Lane, order: Order, batches: Batches, at: Moment): boolean {
   const { maxTotalLeases } = pool.settings;
   const total = batches.sizes.reduce((a, b) => a + b, 0);
   if (maxTotalLeases > 0 && pool.active + total > maxTotalLeases) return false;
-  return fits(batches, freeRooms(pool, lane, order, now));
+  return fits(batches, freeRooms(pool, lane, order, at));
 }
 
-function keysByRoom(pool: Pool, lane: Lane, order: Order, now: number): Key[] {
-  return [...freeKeys(pool, lane, order, now)].sort((a, b) => roomOf(b) - roomOf(a) || a.ordinal - b.ordinal);
+/** A lease of this very answer may have used up the quota of a key's project. */
+function nextOffered(keys: Iterator<Key>, lane: Lane): Key | undefined {
+  for (let next = keys.next(); !next.done; next = keys.next()) if (lane.has(next.value.slot)) return next.value;
+  return undefined;
 }
 
-function* freeKeys(pool: Pool, lane: Lane, order: Order, now: number): Generator<Key> {
+function keysByRoom(pool: Pool, lane: Lane, order: Order, at: Moment): Key[] {
+  return [...freeKeys(pool, lane, order, at)].sort((a, b) => roomOf(b) - roomOf(a) || a.ordinal - b.ordinal);
+}
+
+function* freeKeys(pool: Pool, lane: Lane, order: Order, at: Moment): Generator<Key> {
   for (const slot of lane.slots()) {
     const key = pool.keys[slot]!;
-    if (allows(order, lane, key, now)) yield key;
+    if (allows(order, lane, key, at)) yield key;
   }
 }
 
-function* freeRooms(pool: Pool, lane: Lane, order: Order, now: number): Generator<number> {
-  for (const key of freeKeys(pool, lane, order, now)) yield roomOf(key);
+function* freeRooms(pool: Pool, lane: Lane, order: Order, at: Moment): Generator<number> {
+  for (const key of freeKeys(pool, lane, order, at)) yield roomOf(key);
 }
 
 /** How many more leases the key may give. */

@@ -1,12 +1,14 @@
 import type { KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { Key, Resting } from './key.ts';
+import type { CallerRecord } from './callers.ts';
+import type { Gate, Key, Project, Resting } from './key.ts';
 import type { Lane } from './lane.ts';
 import type { Lease } from './lease.ts';
 import type { ModelUsage, Pool } from './pool.ts';
 
-/** A pool that ran out of available keys, or got some back. */
+/** A pool, or ("" aside) a model of it, that ran out of available keys, or got some back. */
 export interface PoolShift {
   pool: Pool;
+  model: string;
   exhausted: boolean;
 }
 
@@ -28,7 +30,12 @@ export class Changes {
   readonly affinities = new Map<Pool, Set<string>>();
   /** Keys whose change watchers are told of, with the state they had before. */
   readonly announced = new Map<Key, KeyState>();
-  readonly shifts = new Map<Pool, PoolShift>();
+  /** By pool and model. */
+  readonly shifts = new Map<string, PoolShift>();
+  readonly gates = new Set<Gate>();
+  /** Projects whose limits for models without their own changed. */
+  readonly defaults = new Set<Project>();
+  readonly callers = new Set<CallerRecord>();
 
   get empty(): boolean {
     return (
@@ -42,7 +49,10 @@ export class Changes {
       this.droppedLanes.size === 0 &&
       this.affinities.size === 0 &&
       this.announced.size === 0 &&
-      this.shifts.size === 0
+      this.shifts.size === 0 &&
+      this.gates.size === 0 &&
+      this.defaults.size === 0 &&
+      this.callers.size === 0
     );
   }
 
@@ -56,15 +66,30 @@ export class Changes {
     if (!this.announced.has(key)) this.announced.set(key, previousState);
   }
 
+  shift(shift: PoolShift): void {
+    this.shifts.set(`${shift.pool.name}\n${shift.model}`, shift);
+  }
+
   /** Takes back what could not be stored; `older` was touched before these. */
   putBack(older: Changes): void {
-    for (const name of ['leases', 'usage', 'health', 'poolUsage', 'modelUsage', 'resting', 'droppedLanes'] as const) {
+    for (const name of [
+      'leases',
+      'usage',
+      'health',
+      'poolUsage',
+      'modelUsage',
+      'resting',
+      'droppedLanes',
+      'gates',
+      'defaults',
+      'callers',
+    ] as const) {
       const into = this[name] as Set<unknown>;
       for (const each of older[name]) into.add(each);
     }
     for (const [lane, pool] of older.lanes) this.lanes.set(lane, pool);
     for (const [pool, keys] of older.affinities) for (const key of keys) this.affinity(pool, key);
     for (const [key, state] of older.announced) this.announced.set(key, state);
-    for (const [pool, shift] of older.shifts) if (!this.shifts.has(pool)) this.shifts.set(pool, shift);
+    for (const [name, shift] of older.shifts) if (!this.shifts.has(name)) this.shifts.set(name, shift);
   }
 }

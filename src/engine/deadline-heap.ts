@@ -17,6 +17,11 @@ export class DeadlineHeap<T extends Due> {
     return this.#items[0]?.deadline ?? Infinity;
   }
 
+  /** All of them, in no order, as they are now. */
+  items(): T[] {
+    return [...this.#items];
+  }
+
   /** Adds the item, or moves it to its new deadline. */
   set(item: T, deadline: number): void {
     item.deadline = deadline;

@@ -1,14 +1,34 @@
-import { type KeyState, Outcome } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass, type KeyState, Outcome } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { serveWaiting, type WaitingAcquire } from './acquire.ts';
+import type { CallerRecord } from './callers.ts';
 import { Changes } from './changes.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
 import { BalancerError, shown } from './errors.ts';
 import { HEALTHY, type Health } from './health.ts';
-import { isFull, type Key, type KeyRecord, leaseLimit, ordinalOf, type Project, type Resting, stateOf } from './key.ts';
+import {
+  type Breaker,
+  type Gate,
+  isFull,
+  type Key,
+  type KeyRecord,
+  type LearnedProject,
+  leaseLimit,
+  ordinalOf,
+  type Project,
+  projectName,
+  type Resting,
+  type Suspicion,
+  stateOf,
+} from './key.ts';
 import { Lane } from './lane.ts';
 import { LATE_MS, type Lease, LeaseState } from './lease.ts';
+import type { Order } from './order.ts';
 import { Pool } from './pool.ts';
-import { cutShort, earliestEnd, type Rest, restsAfter } from './rest.ts';
+import { joinProject, leaveProject, moveToProject, newProject } from './projects.ts';
+import type { Limits } from './quota/limits.ts';
+import { Meter } from './quota/meter.ts';
+import type { Moment } from './quota/moment.ts';
+import { cutShort, isHalfOpen, nextChange, type Rest, restsAfter, restsAt, restsUntil } from './rest.ts';
 import type { KeySettings, PoolSettings } from './settings.ts';
 import { type Ending, noUsage, type UsageCounts } from './usage.ts';
 
@@ -21,7 +41,26 @@ export interface NewKey {
   usage?: UsageCounts;
   rests?: readonly Rest[];
   lastAcquire?: number | undefined;
+  learnedProject?: LearnedProject | undefined;
+  disabledFor?: ErrorClass;
 }
+
+export interface EngineOptions {
+  /** Wall-clock milliseconds since 1970, less the engine's clock; `moveWall` changes it. */
+  wallOffset?: number;
+  /** 0 to less than 1; what rests is spread by it. */
+  random?: () => number;
+  /** Whether Gemini is asked before a key that reports call dead is disabled. */
+  verify?: boolean;
+}
+
+type LeaseOrder = Pick<Order, 'model' | 'caller' | 'sessionId' | 'tokens'>;
+
+/** Models of a project whose quota is kept, and models with a breaker: clients choose model names. */
+const MAX_GATES = 64;
+const MAX_BREAKERS = 1_000;
+/** A wall clock that moved by less was adjusted, as it is all the time. */
+const MOVED_MS = 1_000;
 
 /**
  * The balancer's memory: pools, keys, leases and who waits, with what time does to them. No I/O: `now` (milliseconds of one
@@ -40,6 +79,15 @@ export class Engine {
   readonly sessions = new Map<string, Set<Lease>>();
   readonly leaseDeadlines = new DeadlineHeap<Lease>();
   readonly restDeadlines = new DeadlineHeap<Resting>();
+  /** When quota windows that are full have room again. */
+  readonly gateDeadlines = new DeadlineHeap<Gate>();
+  /** When Gemini is to be asked about suspected keys: the store's affair, nothing here waits for it. */
+  readonly checks = new DeadlineHeap<Suspicion>();
+  /** By model: how overloaded it is. */
+  readonly breakers = new Map<string, Breaker>();
+  readonly callers = new Map<string, CallerRecord>();
+  readonly random: () => number;
+  readonly verify: boolean;
   readonly waitDeadlines = new DeadlineHeap<WaitingAcquire>();
   /** Pools with waiting acquires that may be served now. */
   readonly supplied = new Set<Pool>();
@@ -51,8 +99,29 @@ export class Engine {
   #lastSeq = 0;
   #lastLane = 0;
 
-  constructor(boot: number) {
+  #wallOffset: number;
+
+  constructor(boot: number, { wallOffset = 0, random = () => 0, verify = true }: EngineOptions = {}) {
     this.boot = boot;
+    this.random = random;
+    this.verify = verify;
+    this.#wallOffset = wallOffset;
+  }
+
+  moment(now: number): Moment {
+    return { now, wallOffset: this.#wallOffset };
+  }
+
+  /** The wall clock was set: what ends at a midnight ends by it. To be called before anything else is done at that time. */
+  moveWall(wallOffset: number, now: number): void {
+    if (Math.abs(wallOffset - this.#wallOffset) < MOVED_MS) return;
+    this.#wallOffset = wallOffset;
+    const at = this.moment(now);
+    for (const resting of this.restDeadlines.items()) {
+      const rests = restsAt(resting.rests, at);
+      if (rests !== resting.rests) this.setRests(resting, rests, now);
+    }
+    for (const gate of this.gateDeadlines.items()) this.#watchGate(gate, at);
   }
 
   get lastSeq(): number {
@@ -62,7 +131,12 @@ export class Engine {
   /** When something falls due next; Infinity: nothing will, -Infinity: something is. */
   get nextDeadline(): number {
     if (this.supplied.size > 0) return -Infinity;
-    return Math.min(this.leaseDeadlines.next, this.restDeadlines.next, this.waitDeadlines.next);
+    return Math.min(
+      this.leaseDeadlines.next,
+      this.restDeadlines.next,
+      this.gateDeadlines.next,
+      this.waitDeadlines.next,
+    );
   }
 
   /** Does what time has done: expires leases, ends rests, gives up waiting. Every other operation calls it first. */
@@ -70,6 +144,10 @@ export class Engine {
     if (this.nextDeadline > now) return;
     for (let resting = this.restDeadlines.popDue(now); resting; resting = this.restDeadlines.popDue(now)) {
       this.setRests(resting, restsAfter(resting.rests, now), now);
+      this.announce(resting);
+    }
+    for (let gate = this.gateDeadlines.popDue(now); gate; gate = this.gateDeadlines.popDue(now)) {
+      this.regate(gate.project, gate.model, now);
     }
     for (let lease = this.leaseDeadlines.popDue(now); lease; lease = this.leaseDeadlines.popDue(now)) {
       if (lease.state === LeaseState.ACTIVE) {
@@ -108,19 +186,92 @@ export class Engine {
     return key;
   }
 
-  /** A project is what keys and stored rests name; it comes into being by that. */
+  /** A project is what keys, quotas and stored rests name; it comes into being by that. */
   project(name: string): Project {
     let project = this.projects.get(name);
     if (project === undefined) {
-      project = { name, keys: new Set(), rests: [], deadline: 0, heapIndex: -1 };
+      project = newProject(name);
       this.projects.set(name, project);
     }
     return project;
   }
 
+  /** Lets go of a project that nothing names any more. What still rests or is limited is kept for a key that comes to it later. */
+  tidyProject(project: Project): void {
+    if (project.name === '' || project.keys.size > 0 || project.rests.length > 0) return;
+    if (project.gates !== undefined || Object.keys(project.defaults).length > 0) return;
+    this.projects.delete(project.name);
+  }
+
+  /** Quota of one (project, model), made when it is first needed. undefined: no model is named, or too many were. */
+  gateFor(project: Project, model: string): Gate | undefined {
+    const known = project.gates?.get(model);
+    if (known !== undefined || model === '') return known;
+    project.gates ??= new Map();
+    if (project.gates.size >= MAX_GATES && !dropIdleGate(project.gates)) return undefined;
+    const gate = { project, model, meter: new Meter(model), deadline: 0, heapIndex: -1 };
+    gate.meter.defaults = project.defaults;
+    project.gates.set(model, gate);
+    return gate;
+  }
+
+  /** Limits of a project's models that have none of their own. */
+  setDefaults(project: Project, defaults: Limits): void {
+    project.defaults = defaults;
+    for (const { meter } of project.gates?.values() ?? []) meter.defaults = defaults;
+    this.changes.defaults.add(project);
+  }
+
+  /** Offers or withholds a project's keys for a model ("": for all), as its cooldowns and quota say now. */
+  regate(project: Project, model: string, now: number): void {
+    const at = this.moment(now);
+    const gates = model === '' ? project.gates?.values() : [project.gates?.get(model)];
+    for (const gate of gates ?? []) if (gate !== undefined) this.#watchGate(gate, at);
+    for (const place of project.places) place.pool.gate(place, project, model, at);
+  }
+
+  #watchGate(gate: Gate, at: Moment): void {
+    const readyAt = gate.meter.readyAt(1, at);
+    if (readyAt === 0 || readyAt === Infinity) this.gateDeadlines.delete(gate);
+    else this.gateDeadlines.set(gate, readyAt);
+  }
+
+  /** undefined: no model is named, or too many have one. */
+  breaker(model: string): Breaker | undefined {
+    let breaker = this.breakers.get(model);
+    if (breaker !== undefined || model === '') return breaker;
+    if (this.breakers.size >= MAX_BREAKERS) {
+      for (const each of this.breakers.values()) if (each.rests.length === 0) this.breakers.delete(each.model);
+      if (this.breakers.size >= MAX_BREAKERS) return undefined;
+    }
+    breaker = {
+      kind: 'model',
+      model,
+      failures: 0,
+      lastSuccess: -Infinity,
+      rests: [],
+      keys: NO_KEYS,
+      deadline: 0,
+      heapIndex: -1,
+    };
+    this.breakers.set(model, breaker);
+    return breaker;
+  }
+
+  /** Until when an overloaded model takes no calls; 0: it does. */
+  brokenUntil(model: string, now: number): number {
+    const breaker = this.breakers.get(model);
+    return breaker === undefined || breaker.rests.length === 0 ? 0 : restsUntil(breaker.rests, '', now);
+  }
+
   addPool(settings: PoolSettings, general?: { id: number }): Pool {
     if (general !== undefined) this.reserveLanes(general.id);
-    const host = { changes: () => this.changes, newLaneId: () => ++this.#lastLane, supplied: this.supplied };
+    const host = {
+      changes: () => this.changes,
+      newLaneId: () => ++this.#lastLane,
+      moment: (now: number) => this.moment(now),
+      supplied: this.supplied,
+    };
     const pool = new Pool(settings, host, general?.id);
     this.pools.set(settings.pool, pool);
     return pool;
@@ -140,11 +291,17 @@ export class Engine {
   /** `place: false` leaves it out of the lanes until Pool.place, as while an earlier run's turns are being restored. */
   addKey(pool: Pool, fresh: NewKey, now: number, { place } = { place: true }): Key {
     const key: Key = {
+      kind: 'key',
       ordinal: fresh.ordinal,
       pool,
       slot: pool.claimSlot(),
+      group: -1,
       settings: fresh.settings,
-      project: undefined,
+      project: NO_PROJECT,
+      learnedProject: fresh.learnedProject,
+      suspicion: undefined,
+      lastVerified: -Infinity,
+      disabledFor: fresh.disabledFor ?? ErrorClass.UNSPECIFIED,
       health: fresh.health ?? HEALTHY,
       state: 0 as KeyState,
       active: 0,
@@ -159,9 +316,10 @@ export class Engine {
       heapIndex: -1,
     };
     (key.keys as Set<Key>).add(key);
-    this.#joinProject(key);
+    const name = projectName(key);
+    joinProject(this, key, name === '' ? undefined : this.project(name), now);
     key.state = stateOf(key, now);
-    this.#watchRests(key);
+    this.#watchRests(key, now);
     this.keys.set(key.ordinal, key);
     pool.add(key);
     if (place) pool.place(key, now);
@@ -175,18 +333,17 @@ export class Engine {
       this.forget(lease);
     }
     this.restDeadlines.delete(key);
-    this.#leaveProject(key);
+    if (key.suspicion !== undefined) this.checks.delete(key.suspicion);
+    leaveProject(this, key);
     this.keys.delete(key.ordinal);
     key.pool.remove(key);
   }
 
   changeKey(key: Key, settings: KeySettings, now: number): void {
     const tierMoved = settings.tier !== key.settings.tier;
-    const projectMoved = settings.project !== key.settings.project;
-    if (projectMoved) this.#leaveProject(key);
     key.pool.recount(key.settings, settings);
     key.settings = settings;
-    if (projectMoved) this.#joinProject(key);
+    moveToProject(this, key, now);
     if (tierMoved) key.pool.changeTier(key);
     this.changes.announce(key, key.state);
     key.pool.refresh(key, now);
@@ -199,36 +356,143 @@ export class Engine {
     if (factorMoved) key.pool.place(key, now);
   }
 
-  setRests(resting: Resting, rests: readonly Rest[], now: number): void {
-    const sooner = cutShort(resting.rests, rests, now);
-    resting.rests = rests;
-    this.changes.resting.add(resting);
-    this.#watchRests(resting);
-    for (const key of resting.keys) {
-      if (sooner) key.pool.settingsVersion++;
-      this.changes.announce(key, key.state);
-      key.pool.refresh(key, now);
-    }
-    if (rests.length === 0 && resting.keys.size === 0) this.projects.delete((resting as Project).name);
+  /** What a key is suspected of, or disabled for, changed. */
+  stateChanged(key: Key, now: number): void {
+    key.pool.settingsVersion++;
+    this.changes.health.add(key);
+    this.changes.announce(key, key.state);
+    key.pool.refresh(key, now);
   }
 
-  openLease(key: Key, model: string, caller: string, ttlMs: number, sessionId: string, now: number): Lease {
+  setRests(resting: Resting, rests: readonly Rest[], now: number): void {
+    const before = resting.rests;
+    const sooner = cutShort(before, rests, now);
+    resting.rests = rests;
+    this.changes.resting.add(resting);
+    this.#watchRests(resting, now);
+    if (resting.kind === 'model') {
+      if (this.brokenUntil((resting as Breaker).model, now) === 0) this.#supplyModel((resting as Breaker).model);
+      return;
+    }
+    if (sooner)
+      for (const { pool } of (resting as Project).places ?? [{ pool: (resting as Key).pool }]) pool.settingsVersion++;
+    if (resting.kind === 'project') this.#refreshProject(resting as Project, [...before, ...rests], now);
+    else (resting as Key).pool.refresh(resting as Key, now);
+    if (resting.kind === 'project') this.tidyProject(resting as Project);
+  }
+
+  /** Watchers are to hear of the cooldowns of these keys. */
+  announce(resting: Resting): void {
+    for (const key of resting.keys) this.changes.announce(key, key.state);
+  }
+
+  openLease(key: Key, order: LeaseOrder, ttlMs: number, now: number): Lease {
+    const { model } = order;
     const lease: Lease = {
       boot: this.boot,
       seq: ++this.#lastSeq,
       key,
       model,
-      caller,
+      caller: order.caller,
       acquireTime: now,
+      callTime: now,
       expireTime: now + ttlMs,
       state: LeaseState.ACTIVE,
-      sessionId,
+      sessionId: order.sessionId,
+      tokens: order.tokens,
+      booking: undefined,
+      trials: undefined,
       lastOutcome: Outcome.UNSPECIFIED,
       deadline: 0,
       heapIndex: -1,
     };
     this.hold(lease);
+    this.book(lease, now);
+    this.#startTrials(lease, now);
     return lease;
+  }
+
+  /** Counts a call that the lease is about to make against the quota of its project. */
+  book(lease: Lease, now: number): void {
+    const { project } = lease.key;
+    const gate = this.gateFor(project, lease.model);
+    if (gate === undefined) return;
+    const at = this.moment(now);
+    lease.booking = gate.meter.book(lease.tokens, at);
+    this.gateMoved(gate, at);
+  }
+
+  /** What was used of a quota changed. */
+  gateMoved(gate: Gate, at: Moment): void {
+    if (!gate.meter.isLimited) return;
+    this.changes.gates.add(gate);
+    if (gate.meter.readyAt(1, at) !== 0 || gate.heapIndex >= 0) this.regate(gate.project, gate.model, at.now);
+  }
+
+  /** What was booked for a call that was not made, or turned away, comes back. */
+  unbook(lease: Lease, now: number): void {
+    const { booking } = lease;
+    if (booking === undefined) return;
+    lease.booking = undefined;
+    const gate = lease.key.project.gates?.get(lease.model);
+    if (gate === undefined) return;
+    const at = this.moment(now);
+    gate.meter.settle(booking, { counted: false, succeeded: false, tokens: undefined }, at);
+    this.gateMoved(gate, at);
+  }
+
+  /** The lease is the one call that tries what is half-open. */
+  #startTrials(lease: Lease, now: number): void {
+    const { key, model } = lease;
+    const breaker = this.breakers.get(model);
+    if (key.rests.length === 0 && key.project.rests.length === 0 && !breaker?.rests.length) return;
+    for (const resting of [key, key.project, breaker]) {
+      for (const rest of resting?.rests ?? []) {
+        const isMeant = resting!.kind === 'model' || rest.model === '' || rest.model === model;
+        if (!isMeant || rest.trial !== undefined || !isHalfOpen(rest, now)) continue;
+        rest.trial = lease;
+        lease.trials ??= [];
+        lease.trials.push({ resting: resting!, rest });
+      }
+    }
+    for (const { resting, rest } of lease.trials ?? []) this.#trialMoved(resting, rest, now);
+  }
+
+  /** A lease that tried what was half-open is over, or was reported: another may try. */
+  endTrials(lease: Lease, now: number): void {
+    const { trials } = lease;
+    if (trials === undefined) return;
+    lease.trials = undefined;
+    for (const { resting, rest } of trials) {
+      if (rest.trial === lease) rest.trial = undefined;
+      this.#trialMoved(resting, rest, now);
+    }
+  }
+
+  #trialMoved(resting: Resting, rest: Rest, now: number): void {
+    if (resting.kind === 'model') {
+      if (rest.trial === undefined) this.#supplyModel((resting as Breaker).model);
+      return;
+    }
+    if (resting.kind === 'project') this.#refreshProject(resting as Project, [rest], now);
+    else (resting as Key).pool.refresh(resting as Key, now);
+  }
+
+  /** After cooldowns of a project changed: `touched` are those before and after. */
+  #refreshProject(project: Project, touched: readonly Rest[], now: number): void {
+    const models = new Set(touched.map((rest) => rest.model));
+    if (models.has('')) {
+      for (const key of project.keys) key.pool.refresh(key, now);
+      this.regate(project, '', now);
+    } else {
+      for (const model of models) this.regate(project, model, now);
+    }
+  }
+
+  #supplyModel(model: string): void {
+    for (const pool of this.pools.values()) {
+      if (pool.waiting > 0) pool.supplyLane(pool.lanes.get(model) ?? pool.general);
+    }
   }
 
   /** Takes in a lease: a new one, one of an earlier run, or one whose end could not be stored. */
@@ -256,6 +520,8 @@ export class Engine {
   suspend(lease: Lease, state: 2 | 3, now: number): void {
     this.#freeSlot(lease, now);
     lease.state = state;
+    // Of a kept lease the last call was reported; whether it made another nobody said.
+    if (lease.lastOutcome !== Outcome.UNSPECIFIED) this.unbook(lease, now);
     this.count(lease, endingOf(lease), 1);
     this.leaseDeadlines.set(lease, lease.expireTime + LATE_MS);
     this.changes.leases.add(lease);
@@ -305,27 +571,28 @@ export class Engine {
     const limit = leaseLimit(key);
     if (limit > 0 && key.active === limit - 1) key.pool.place(key, now);
     key.pool.supply(key);
+    this.endTrials(lease, now);
   }
 
-  #watchRests(resting: Resting): void {
-    if (resting.rests.length === 0) this.restDeadlines.delete(resting);
-    else this.restDeadlines.set(resting, earliestEnd(resting.rests));
+  #watchRests(resting: Resting, now: number): void {
+    const next = nextChange(resting.rests, now);
+    if (next === Infinity) this.restDeadlines.delete(resting);
+    else this.restDeadlines.set(resting, next);
   }
+}
 
-  #joinProject(key: Key): void {
-    if (key.settings.project === '') return;
-    key.project = this.project(key.settings.project);
-    key.project.keys.add(key);
-  }
+const NO_KEYS: ReadonlySet<Key> = new Set();
+/** Until a key that is being added joins its own. */
+const NO_PROJECT = newProject('');
 
-  #leaveProject(key: Key): void {
-    const project = key.project;
-    if (project === undefined) return;
-    project.keys.delete(key);
-    key.project = undefined;
-    // What still rests is kept for a key that comes to the project later.
-    if (project.keys.size === 0 && project.rests.length === 0) this.projects.delete(project.name);
+/** Lets the quota of a model go of which nothing would be lost. */
+function dropIdleGate(gates: Map<string, Gate>): boolean {
+  for (const [model, { meter, heapIndex }] of gates) {
+    if (heapIndex >= 0 || meter.isLimited) continue;
+    gates.delete(model);
+    return true;
   }
+  return false;
 }
 
 /** How a lease that ended without a report of its own counts. */

@@ -1,23 +1,80 @@
-import { KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Due } from './deadline-heap.ts';
 import type { Health } from './health.ts';
 import type { Lease } from './lease.ts';
 import type { Pool } from './pool.ts';
+import type { Limits } from './quota/limits.ts';
+import type { Meter } from './quota/meter.ts';
+import type { Moment } from './quota/moment.ts';
 import { type Rest, restsUntil } from './rest.ts';
 import type { KeySettings } from './settings.ts';
 import type { UsageCounts } from './usage.ts';
 
-/** Whatever rests: a key, or the project whose quota its keys share. As a Due it falls due when its earliest rest ends. */
+/** Whatever rests: a key, the project whose quota its keys share, or a model. As a Due it falls due when one of its rests changes by itself. */
 export interface Resting extends Due {
+  readonly kind: 'key' | 'project' | 'model';
   rests: readonly Rest[];
-  /** Keys that its rests keep from serving. */
+  /** Keys that its rests keep from serving; none for a model, which no key is to blame for. */
   readonly keys: ReadonlySet<Key>;
 }
 
-/** Keys of one Google Cloud project, in whatever pools. */
+/** Keys of one Google Cloud project, in whatever pools: they share its quota. */
 export interface Project extends Resting {
+  readonly kind: 'project';
+  /** "": unknown; then it has just one key. */
   readonly name: string;
   readonly keys: Set<Key>;
+  /** Where its keys are: in each pool they are one group of the lanes. */
+  readonly places: Place[];
+  /** What is known and used of its quota, by model; made on first use. */
+  gates: Map<string, Gate> | undefined;
+  /** Limits of models that have none of their own. */
+  defaults: Limits;
+}
+
+export interface Place {
+  readonly pool: Pool;
+  readonly group: number;
+  keys: number;
+}
+
+/** Quota of one (project, model). As a Due: when it may be called again, while its windows are full. */
+export interface Gate extends Due {
+  readonly project: Project;
+  readonly model: string;
+  readonly meter: Meter;
+}
+
+/** A model that is overloaded for everyone: a breaker across keys and pools. */
+export interface Breaker extends Resting {
+  readonly kind: 'model';
+  readonly model: string;
+  /** Overloaded answers in a row, and when the last good one came. */
+  failures: number;
+  lastSuccess: number;
+}
+
+/** A key that reports call invalid or suspended, until Gemini itself was asked. As a Due: when it is to be asked. */
+export interface Suspicion extends Due {
+  readonly key: Key;
+  readonly cause: ErrorClass;
+  readonly since: number;
+  /** Caller whose report it was; "": the server's own test. */
+  readonly caller: string;
+  /** Out of use meanwhile. A caller who was wrong too often is not believed so far. */
+  held: boolean;
+  /** Answers that refused the key, and attempts in a row that got no answer, since. */
+  refusals: number;
+  unanswered: number;
+  unansweredClass: ErrorClass;
+}
+
+/** The project that errors name for a key. An administrator's goes before it. */
+export interface LearnedProject {
+  readonly name: string;
+  /** Who taught it; "": the server's own test. */
+  readonly caller: string;
+  readonly time: number;
 }
 
 /** A key without its secret. */
@@ -27,8 +84,17 @@ export interface Key extends Resting {
   readonly pool: Pool;
   /** Its place in the pool's lanes; reused once the key is gone. */
   readonly slot: number;
+  /** Its project's group in the pool's lanes. */
+  group: number;
+  readonly kind: 'key';
   settings: KeySettings;
-  project: Project | undefined;
+  project: Project;
+  learnedProject: LearnedProject | undefined;
+  suspicion: Suspicion | undefined;
+  /** When Gemini was last asked about it; -Infinity: never in this run. */
+  lastVerified: number;
+  /** Why it was disabled for good; UNSPECIFIED: it was not. */
+  disabledFor: ErrorClass;
   health: Health;
   /** Kept up to date by Pool.refresh. */
   state: KeyState;
@@ -58,16 +124,38 @@ export interface KeyRecord {
 
 export function stateOf(key: Key, now: number): KeyState {
   if (key.settings.disabled) return KeyState.DISABLED_ADMIN;
-  return restingUntil(key, '', now) > 0 ? KeyState.COOLING : KeyState.AVAILABLE;
+  if (key.disabledFor !== ErrorClass.UNSPECIFIED) return KeyState.DISABLED_AUTO;
+  if (key.suspicion?.held) return KeyState.QUARANTINED;
+  if (restsUntil(key.rests, '', now) === 0 && restsUntil(key.project.rests, '', now) === 0) return KeyState.AVAILABLE;
+  return key.rests.some((rest) => rest.cause === ErrorClass.KEY_SUSPENDED && rest.until > now)
+    ? KeyState.QUARANTINED
+    : KeyState.COOLING;
 }
 
-/** Until when the key or its project rests for the model; 0: it does not. "": only what covers every model. */
+/** Name of the project whose quota the key shares; "": unknown. */
+export function projectName(key: Pick<Key, 'settings' | 'learnedProject'>): string {
+  return key.settings.project || (key.learnedProject?.name ?? '');
+}
+
+/** Until when cooldowns of the key or its project forbid the model; 0: none does. "": only what covers every model. */
 export function restingUntil(key: Key, model: string, now: number): number {
   const own = key.rests.length === 0 ? 0 : restsUntil(key.rests, model, now);
-  const project = key.project;
-  return project === undefined || project.rests.length === 0
-    ? own
-    : Math.max(own, restsUntil(project.rests, model, now));
+  const { rests } = key.project;
+  return rests.length === 0 ? own : Math.max(own, restsUntil(rests, model, now));
+}
+
+/** When the project may take one more call of the model, cooldowns and quota considered: 0 now, Infinity never. */
+export function projectReadyAt(project: Project, model: string, tokens: number, at: Moment): number {
+  const rested = project.rests.length === 0 ? 0 : restsUntil(project.rests, model, at.now);
+  const gate = project.gates?.get(model);
+  return gate === undefined ? rested : Math.max(rested, gate.meter.readyAt(tokens, at));
+}
+
+/** When the key may take one more call of the model, its caps and state aside: 0 now, Infinity never. */
+export function readyAt(key: Key, model: string, tokens: number, at: Moment): number {
+  if (key.suspicion?.held) return Math.max(at.now + 1, key.suspicion.deadline);
+  const own = key.rests.length === 0 ? 0 : restsUntil(key.rests, model, at.now);
+  return Math.max(own, projectReadyAt(key.project, model, tokens, at));
 }
 
 /** Whether the operator lets the key serve the model. "": any model will do. */

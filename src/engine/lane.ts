@@ -47,6 +47,10 @@ export class Lane {
   /** Last time an acquire came this way; idle lanes are dropped. */
   lastUsed = 0;
   picks = 0;
+  /** No key is free of cooldowns for its model; kept by the pool. */
+  exhausted = false;
+  /** Group that a pool stays with until it is spent; -1: none yet. */
+  current = -1;
   /** How many keys are on offer. */
   size = 0;
   readonly virtualTimes = new Float64Array(TIERS);

@@ -1,6 +1,8 @@
 import type { Outcome } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Due } from './deadline-heap.ts';
-import type { Key } from './key.ts';
+import type { Key, Resting } from './key.ts';
+import type { Booking } from './quota/booking.ts';
+import type { Rest } from './rest.ts';
 
 /**
  * States of a lease and what moves it on.
@@ -28,10 +30,18 @@ export interface Lease extends Due {
   readonly model: string;
   readonly caller: string;
   readonly acquireTime: number;
+  /** When the call began that is reported next: the acquire, or the last report that kept the lease. */
+  callTime: number;
   expireTime: number;
   state: LeaseState;
   /** "": not bound to a session. */
   readonly sessionId: string;
+  /** Input tokens expected of a call. */
+  readonly tokens: number;
+  /** What its call is booked as in the quota of its project. In this run only. */
+  booking: Booking | undefined;
+  /** Cooldowns that it tries, each the only one to do so. In this run only. */
+  trials: { resting: Resting; rest: Rest }[] | undefined;
   /** Of the last report on a kept lease; a lease that then expires counts by it. UNSPECIFIED: none. */
   lastOutcome: Outcome;
 }

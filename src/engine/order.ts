@@ -1,14 +1,17 @@
 import type { Batches } from './batch-fit.ts';
 import type { Engine } from './engine.ts';
-import { type Key, keyId, ordinalOf } from './key.ts';
+import { type Key, keyId, ordinalOf, type Project, projectName } from './key.ts';
 import type { Lane } from './lane.ts';
 import { type Pool, serves } from './pool.ts';
+import type { Moment } from './quota/moment.ts';
 
 /** What an acquire asks for. */
 export interface Order {
   readonly caller: string;
   /** "": any. */
   readonly model: string;
+  /** Expected input tokens of a call; 0: unknown. */
+  readonly tokens: number;
   readonly affinityKey: string;
   readonly ttlMs: number | undefined;
   readonly sessionId: string;
@@ -44,7 +47,7 @@ export function matcher(request: Constraints): Matcher | undefined {
   if (excluded.size === 0 && projects.size === 0 && requireProject === '' && requireKeyId === '') return undefined;
   const required = ordinalNamed(requireKeyId);
   const matches = (key: Key): boolean => {
-    const { project } = key.settings;
+    const project = projectName(key);
     if (requireProject !== '' && project !== requireProject) return false;
     if (projects.has(project)) return false;
     return (requireKeyId === '' || key.ordinal === required) && !excluded.has(key.ordinal);
@@ -73,7 +76,14 @@ export function candidates(engine: Engine, pool: Pool, order: Order): Candidates
 }
 
 /** Whether a key that is in the lane will do for the order. In the general lane keys may be that do not serve its model. */
-export function allows(order: Order, lane: Lane, key: Key, now: number): boolean {
+export function allows(order: Order, lane: Lane, key: Key, at: Moment): boolean {
   if (order.matches !== undefined && !order.matches(key)) return false;
-  return lane.model === order.model || serves(key, order.model, now);
+  if (lane.model === order.model) return order.tokens === 0 || fitsQuota(key.project, order, at);
+  return serves(key, order.model, order.tokens, at);
+}
+
+/** Whether the project's quota has room for the order's tokens. */
+export function fitsQuota(project: Project, order: Order, at: Moment): boolean {
+  const gate = project.gates?.get(order.model);
+  return gate === undefined || gate.meter.readyAt(order.tokens, at) === 0;
 }

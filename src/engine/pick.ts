@@ -1,27 +1,38 @@
+import { Selection } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Engine } from './engine.ts';
 import type { Key } from './key.ts';
 import type { Lane, Turn } from './lane.ts';
 import type { Lease } from './lease.ts';
-import { allows, candidates, type Order, sizeOf } from './order.ts';
+import { allows, candidates, fitsQuota, type Order, sizeOf } from './order.ts';
 import type { Pool } from './pool.ts';
 
 /** The key whose turn it is among those that the order allows. */
 export function pick(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): Key | undefined {
+  const at = engine.moment(now);
   if (order.requireKeyId !== '' || order.requireProject !== '') {
     const slots: number[] = [];
     const named = candidates(engine, pool, order);
     // Whichever are fewer: of a large project that rests none may be in the lane.
     if (lane.size < sizeOf(named)) {
-      for (const slot of lane.slots()) if (allows(order, lane, pool.keys[slot]!, now)) slots.push(slot);
+      for (const slot of lane.slots()) if (allows(order, lane, pool.keys[slot]!, at)) slots.push(slot);
     } else {
       for (const key of named) {
-        if (key?.pool === pool && lane.has(key.slot) && allows(order, lane, key, now)) slots.push(key.slot);
+        if (key?.pool === pool && lane.has(key.slot) && allows(order, lane, key, at)) slots.push(key.slot);
       }
     }
     return pool.keys[lane.first(slots)];
   }
-  if (order.matches === undefined && lane.model === order.model) return pool.keys[lane.peek()];
-  return pool.keys[lane.peek((slot) => !allows(order, lane, pool.keys[slot]!, now))];
+  const isPlain = order.matches === undefined && lane.model === order.model;
+  const skip = isPlain ? undefined : (slot: number): boolean => !allows(order, lane, pool.keys[slot]!, at);
+  // Where many tokens are expected whole projects may be passed over.
+  const skipGroup =
+    order.tokens === 0 ? undefined : (group: number): boolean => !fitsQuota(pool.groups[group]!, order, at);
+  if (pool.settings.selection !== Selection.UNTIL_SPENT) return pool.keys[lane.peek(skip, skipGroup)];
+  const stays = lane.current >= 0 && skipGroup?.(lane.current) !== true ? lane.peekIn(lane.current, skip) : -1;
+  if (stays >= 0) return pool.keys[stays];
+  const key = pool.keys[lane.peek(skip, skipGroup)];
+  if (key !== undefined) lane.current = key.group;
+  return key;
 }
 
 /** A lease with what it takes to make it not have been. */
@@ -39,7 +50,7 @@ export function lease(engine: Engine, lane: Lane, key: Key, order: Order, byTurn
   const { lastAcquire } = key;
   key.lastAcquire = now;
   const ttlMs = Math.min(order.ttlMs ?? settings.defaultLeaseTtlMs, settings.maxLeaseTtlMs);
-  return { lease: engine.openLease(key, order.model, order.caller, ttlMs, order.sessionId, now), turn, lastAcquire };
+  return { lease: engine.openLease(key, order, ttlMs, now), turn, lastAcquire };
 }
 
 /** Whether the pool has as many leases as it may. */

@@ -1,8 +1,20 @@
 import { LRUCache } from 'lru-cache';
 import { KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Changes } from './changes.ts';
-import { allowsModel, effectiveWeight, isFull, type Key, restingUntil, stateOf } from './key.ts';
+import {
+  allowsModel,
+  effectiveWeight,
+  isFull,
+  type Key,
+  type Place,
+  type Project,
+  projectReadyAt,
+  restingUntil,
+  stateOf,
+} from './key.ts';
 import { Lane } from './lane.ts';
+import type { Moment } from './quota/moment.ts';
+import { restsUntil } from './rest.ts';
 import type { KeySettings, PoolSettings } from './settings.ts';
 import { noUsage, type UsageCounts } from './usage.ts';
 
@@ -12,6 +24,8 @@ const MAX_LANES = 64;
 const IDLE_LANE_MS = 600_000;
 /** Affinity keys a pool remembers; the least recently used are let go. */
 const MAX_AFFINITIES = 100_000;
+/** A quota that is used up for longer is no mere matter of pace. */
+const SPENT_MS = 60_000;
 /** Every number from 2 ** -10 up to 2 ** 11, as weights are, is so many of these and no part of one. */
 const WEIGHT_UNIT = 2 ** -62;
 
@@ -27,6 +41,7 @@ export interface ModelUsage {
 export interface PoolHost {
   changes(): Changes;
   newLaneId(): number;
+  moment(now: number): Moment;
   /** Pools with waiting acquires that may be served now. */
   readonly supplied: Set<Pool>;
 }
@@ -40,6 +55,8 @@ export class Pool {
   readonly keys: (Key | undefined)[] = [];
   /** By slot: the keys' ordinals, by which lanes break ties. */
   readonly ordinals: number[] = [];
+  /** By group: the project whose keys are in it. */
+  readonly groups: (Project | undefined)[] = [];
   keyCount = 0;
   /** Keys by KeyState. */
   readonly states = new Int32Array(6);
@@ -58,8 +75,11 @@ export class Pool {
   readonly failuresByClass: Record<string, number> = {};
   /** Keys that may serve an acquire that they could not serve when waiting acquires were last served. */
   readonly fresh = new Set<Key>();
+  /** Lanes that whole projects came back to since. */
+  readonly freshLanes = new Set<Lane>();
   #affinities: LRUCache<string, Key> | undefined;
   readonly #freeSlots: number[] = [];
+  readonly #freeGroups: number[] = [];
   /**
    * Sum of the keys' weights in units of WEIGHT_UNIT. Whole, since a sum of floating-point numbers that are added and taken away
    * for months would drift.
@@ -93,6 +113,77 @@ export class Pool {
     this.#host.supplied.add(this);
   }
 
+  /** Something that waiting acquires of the lane could not have may be had again. */
+  supplyLane(lane: Lane): void {
+    if (this.waiting === 0) return;
+    this.freshLanes.add(lane);
+    this.#host.supplied.add(this);
+  }
+
+  /** Puts a key among those of its project. */
+  joinGroup(key: Key, now: number): void {
+    const { project } = key;
+    let place = project.places.find((each) => each.pool === this);
+    if (place === undefined) {
+      place = { pool: this, group: this.#freeGroups.pop() ?? this.groups.length, keys: 0 };
+      project.places.push(place);
+      this.groups[place.group] = project;
+      const at = this.#host.moment(now);
+      for (const lane of this.lanes.values()) gate(lane, place.group, project, at);
+    }
+    place.keys++;
+    key.group = place.group;
+  }
+
+  /** Takes a key from among those of its project, and so out of the lanes. */
+  leaveGroup(key: Key): void {
+    this.withdraw(key);
+    const { places } = key.project;
+    const index = places.findIndex((each) => each.pool === this);
+    const place = places[index]!;
+    if (--place.keys > 0) return;
+    places.splice(index, 1);
+    this.groups[place.group] = undefined;
+    this.#freeGroups.push(place.group);
+    for (const lane of this.lanes.values()) lane.open(place.group);
+  }
+
+  /** Offers or withholds a project's keys in the lanes of a model ("": of every model), as its cooldowns and quota say. */
+  gate({ group }: Place, project: Project, model: string, at: Moment): void {
+    const named = this.lanes.get(model);
+    const lanes = model === '' ? this.lanes.values() : named === undefined ? [] : [named];
+    for (const lane of lanes) {
+      const opened = gate(lane, group, project, at);
+      if (opened === undefined) continue;
+      if (opened) {
+        this.settingsVersion++;
+        this.supplyLane(lane);
+      }
+      this.checkModel(lane, at);
+    }
+    if (named === undefined) this.supplyLane(this.general);
+  }
+
+  /** Notes whether a model ran out of keys that neither rest nor have used up a day's quota, or got some back. */
+  checkModel(lane: Lane, at: Moment): void {
+    if (lane === this.general) return;
+    const exhausted = lane.size === 0 && (lane.exhausted || !this.#hasKeyFor(lane, at));
+    if (exhausted === lane.exhausted) return;
+    lane.exhausted = exhausted;
+    this.#host.changes().shift({ pool: this, model: lane.model, exhausted });
+  }
+
+  /** Whether a key is free of cooldowns for the model, though all its leases may be out or its minute full. */
+  #hasKeyFor({ model }: Lane, at: Moment): boolean {
+    for (const key of this.keys) {
+      if (key === undefined || key.state !== KeyState.AVAILABLE || !allowsModel(key, model)) continue;
+      if (restingUntil(key, model, at.now) > 0) continue;
+      const meter = key.project.gates?.get(model)?.meter;
+      if (meter === undefined || meter.readyAt(1, at) <= at.now + SPENT_MS) return true;
+    }
+    return false;
+  }
+
   /** A place for a new key. */
   claimSlot(): number {
     return this.#freeSlots.pop() ?? this.keys.length;
@@ -108,6 +199,7 @@ export class Pool {
   }
 
   remove(key: Key): void {
+    this.leaveGroup(key);
     for (const lane of this.lanes.values()) lane.forget(key.slot);
     this.keys[key.slot] = undefined;
     this.fresh.delete(key);
@@ -144,6 +236,10 @@ export class Pool {
     this.place(key, now);
     // Its rests, models or project may be others although its places in the lanes are the same.
     this.supply(key);
+    if (this.lanes.size > 1) {
+      const at = this.#host.moment(now);
+      for (const lane of this.lanes.values()) if (lane.exhausted || lane.size === 0) this.checkModel(lane, at);
+    }
   }
 
   /** Puts the key into the lanes that it may serve now, takes it out of the others. */
@@ -151,8 +247,8 @@ export class Pool {
     const open = key.state === KeyState.AVAILABLE && !isFull(key);
     const weight = effectiveWeight(key);
     for (const lane of this.lanes.values()) {
-      if (open && serves(key, lane.model, now)) {
-        if (lane.has(key.slot)) lane.reweigh(key.slot, weight);
+      if (open && servesAlone(key, lane.model, now)) {
+        if (lane.isIn(key.slot)) lane.reweigh(key.slot, weight);
         else this.#join(lane, key, weight);
       } else {
         lane.leave(key.slot);
@@ -182,8 +278,10 @@ export class Pool {
       }
       lane = new Lane(this.#host.newLaneId(), model, this.ordinals, this.keys.length);
       this.lanes.set(model, lane);
+      const at = this.#host.moment(now);
+      for (const [group, project] of this.groups.entries()) if (project !== undefined) gate(lane, group, project, at);
       for (const key of this.keys) {
-        if (key !== undefined && key.state === KeyState.AVAILABLE && !isFull(key) && serves(key, model, now)) {
+        if (key !== undefined && key.state === KeyState.AVAILABLE && !isFull(key) && servesAlone(key, model, now)) {
           this.#join(lane, key, effectiveWeight(key));
         }
       }
@@ -219,17 +317,15 @@ export class Pool {
   }
 
   #join(lane: Lane, key: Key, weight: number): void {
-    lane.join(key.slot, key.settings.tier, weight);
+    lane.join(key.slot, key.settings.tier, weight, key.group);
     this.supply(key);
   }
 
   #shift(from: KeyState, to: KeyState): void {
     const available = this.states[KeyState.AVAILABLE]!;
-    if (to === KeyState.AVAILABLE && available === 1)
-      this.#host.changes().shifts.set(this, { pool: this, exhausted: false });
-    if (from === KeyState.AVAILABLE && to !== KeyState.AVAILABLE && available === 0) {
-      this.#host.changes().shifts.set(this, { pool: this, exhausted: true });
-    }
+    const gained = to === KeyState.AVAILABLE && available === 1;
+    const lost = from === KeyState.AVAILABLE && to !== KeyState.AVAILABLE && available === 0;
+    if (gained || lost) this.#host.changes().shift({ pool: this, model: '', exhausted: lost });
   }
 
   #dropIdleLane(now: number): boolean {
@@ -247,6 +343,20 @@ export class Pool {
 }
 
 /** Whether an available key may serve the model now, caps aside. */
-export function serves(key: Key, model: string, now: number): boolean {
-  return allowsModel(key, model) && restingUntil(key, model, now) === 0;
+export function serves(key: Key, model: string, tokens: number, at: Moment): boolean {
+  return servesAlone(key, model, at.now) && projectReadyAt(key.project, model, tokens, at) === 0;
+}
+
+/** The same, its project aside: that keeps all its keys together out of a lane. */
+function servesAlone(key: Key, model: string, now: number): boolean {
+  return allowsModel(key, model) && (key.rests.length === 0 || restsUntil(key.rests, model, now) === 0);
+}
+
+/** Opens or closes a lane to a project. Returns which, undefined if it was so before. */
+function gate(lane: Lane, group: number, project: Project, at: Moment): boolean | undefined {
+  const ready = projectReadyAt(project, lane.model, 0, at) === 0;
+  if (ready !== lane.isClosed(group)) return undefined;
+  if (ready) lane.open(group);
+  else lane.close(group);
+  return ready;
 }

@@ -1,10 +1,11 @@
 import { KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Engine } from './engine.ts';
-import { allowsModel, type Key, type Project, restingUntil } from './key.ts';
+import { allowsModel, type Key, type Project, readyAt } from './key.ts';
 import type { Lane } from './lane.ts';
 import { LazyOrder } from './lazy-order.ts';
 import { type Candidates, candidates, type Order, sizeOf } from './order.ts';
 import type { Pool } from './pool.ts';
+import type { Moment } from './quota/moment.ts';
 
 /** How long a look at all keys is used: at least so long, and so much longer a key that only a small part of all time goes there. */
 const FRESH_MS = 20;
@@ -52,19 +53,20 @@ const looksOf = new WeakMap<Pool, Map<string, Look>>();
 export function soonest(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): Soonest | undefined {
   const look = lookFor(engine, pool, lane, order, now);
   let found: Soonest | undefined;
-  let readyAt = Infinity;
+  let earliest = Infinity;
   let moved = 0;
-  for (let g = 0; g < look.groups.size && look.groups.rank(g) < readyAt; g++) {
+  const at = engine.moment(now);
+  for (let g = 0; g < look.groups.size && look.groups.rank(g) < earliest; g++) {
     const { project, keys } = look.groups.item(g);
     if (project !== '' && order.matches?.excludeProjects.has(project)) continue;
-    for (let i = 0; i < keys.size && keys.rank(i) < readyAt; i++) {
+    for (let i = 0; i < keys.size && keys.rank(i) < earliest; i++) {
       const key = keys.item(i);
       if (order.matches !== undefined && !order.matches(key)) continue;
-      const until = restingUntil(key, order.model, now);
-      if (until > keys.rank(i)) moved++;
-      if (until >= readyAt) continue;
-      readyAt = until;
-      found = { key, readyAt };
+      const ready = readyAt(key, order.model, order.tokens, at);
+      if (ready > keys.rank(i)) moved++;
+      if (ready >= earliest) continue;
+      earliest = ready;
+      found = { key, readyAt: ready };
     }
   }
   if (moved > MAX_MOVED) look.until = now;
@@ -85,7 +87,7 @@ function lookNow(engine: Engine, pool: Pool, model: string, order: Order, now: n
   const known = order.requireKeyId === '' ? looks.get(name) : undefined;
   if (known !== undefined && known.settingsVersion === pool.settingsVersion && now < known.until) return known;
   const keys = candidates(engine, pool, order);
-  const look = lookAt(pool, keys, model, now);
+  const look = lookAt(pool, keys, model, engine.moment(now));
   if (sizeOf(keys) <= FEW_KEYS) return look;
   looks.delete(name);
   // Oldest first.
@@ -97,7 +99,7 @@ function lookNow(engine: Engine, pool: Pool, model: string, order: Order, now: n
   return look;
 }
 
-function lookAt(pool: Pool, keys: Candidates, model: string, now: number): Look {
+function lookAt(pool: Pool, keys: Candidates, model: string, at: Moment): Look {
   const single: Group = { project: '', keys: new LazyOrder() };
   const byProject = new Map<Project, Group>();
   const named = new Set<string>();
@@ -107,23 +109,24 @@ function lookAt(pool: Pool, keys: Candidates, model: string, now: number): Look 
     if (model === UNNAMED) addModels(key, named);
     if (!allowsModel(key, model)) continue;
     const { project } = key;
-    if (project === undefined || project.keys.size <= SMALL_PROJECT) last = single;
+    if (project.keys.size <= SMALL_PROJECT) last = single;
     else if (last.project !== project.name) {
       last = byProject.get(project) ?? { project: project.name, keys: new LazyOrder() };
       byProject.set(project, last);
     }
-    last.keys.add(key, restingUntil(key, model, now));
+    last.keys.add(key, readyAt(key, model, 0, at));
   }
   const groups = new LazyOrder<Group>();
   for (const group of [single, ...byProject.values()]) {
     if (group.keys.size > 0) groups.add(group, group.keys.rank(0));
   }
-  const until = now + Math.max(FRESH_MS, pool.keyCount * FRESH_MS_PER_KEY);
+  const until = at.now + Math.max(FRESH_MS, pool.keyCount * FRESH_MS_PER_KEY);
   return { settingsVersion: pool.settingsVersion, until, groups, named };
 }
 
 function addModels({ settings, rests, project }: Key, into: Set<string>): void {
   for (const model of settings.models) into.add(model);
   for (const rest of rests) into.add(rest.model);
-  if (project !== undefined) for (const rest of project.rests) into.add(rest.model);
+  for (const rest of project.rests) into.add(rest.model);
+  if (project.gates !== undefined) for (const model of project.gates.keys()) into.add(model);
 }

@@ -1,13 +1,12 @@
-import type { Finding } from '../gemini/finding.ts';
+import { type Finding, plainFinding } from '../gemini/finding.ts';
 import { ErrorClass, Outcome } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Engine } from './engine.ts';
 import { endingOf } from './engine.ts';
 import { BalancerError } from './errors.ts';
-import { failed, succeeded } from './health.ts';
-import { judge, type Verdict } from './judgement.ts';
-import type { Key, Resting } from './key.ts';
+import type { Key } from './key.ts';
+import { learn } from './learn.ts';
 import { type Lease, LeaseState, leaseRef } from './lease.ts';
-import { restsAfter, withRest } from './rest.ts';
+import { type Advice, type Policy, policyFor } from './policy.ts';
 import type { Ending, UsageCounts } from './usage.ts';
 
 export interface Result {
@@ -23,7 +22,7 @@ export interface Result {
 export interface Settlement {
   errorClass: ErrorClass;
   /** undefined: the call did well. */
-  advice: Verdict['advice'] | undefined;
+  advice: Advice | undefined;
   late: boolean;
   /** Makes it not have been, as when it could not be stored. Settlements are undone newest first. */
   undo: (now: number) => void;
@@ -32,13 +31,10 @@ export interface Settlement {
 /** Takes a result in: counts it, learns from it and, unless the lease is kept, ends it. */
 export function settle(engine: Engine, lease: Lease, result: Result, now: number): Settlement {
   const { key } = lease;
-  const before = { state: lease.state, lastOutcome: lease.lastOutcome, health: key.health };
+  const before = { state: lease.state, lastOutcome: lease.lastOutcome, health: key.health, callTime: lease.callTime };
   const late = lease.state !== LeaseState.ACTIVE;
-  const finding =
-    result.outcome === Outcome.FAILURE
-      ? (result.finding ?? { errorClass: ErrorClass.UNKNOWN, scope: 'none', retryDelayMs: undefined })
-      : undefined;
-  const verdict = finding && judge(finding);
+  const finding = result.outcome === Outcome.FAILURE ? (result.finding ?? plainFinding(ErrorClass.UNKNOWN)) : undefined;
+  const policy = finding && policyFor(finding);
   const counted: [keyof UsageCounts, number][] = [];
   const count = (field: keyof UsageCounts, by: number): void => {
     engine.count(lease, field, by);
@@ -49,14 +45,18 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
     count(endingOf(lease), -1);
     count('late', 1);
   }
-  const ending = endingFor(result.outcome, verdict);
+  const ending = endingFor(result.outcome, policy);
   // Stays with a lease that is kept: should it expire, it counts by its last report.
   lease.lastOutcome = ending === 'succeeded' ? Outcome.SUCCESS : ending === 'unused' ? Outcome.UNUSED : Outcome.FAILURE;
   const ends = !result.keepLease || late;
+  const learned = learn(engine, lease, result, finding, now);
   if (ends) {
     engine.end(lease, now);
     count(ending, 1);
   } else {
+    engine.endTrials(lease, now);
+    lease.callTime = now;
+    engine.book(lease, now);
     engine.changes.leases.add(lease);
   }
   if (result.outcome !== Outcome.UNUSED) {
@@ -65,27 +65,30 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
     count('outputTokens', result.outputTokens);
     count('cachedTokens', result.cachedTokens);
   }
-  const unrest = learn(engine, lease, result.outcome, finding, verdict, now);
   if (finding !== undefined) countFailure(engine, key, finding.errorClass, 1);
 
   return {
     errorClass: finding?.errorClass ?? ErrorClass.UNSPECIFIED,
-    advice: verdict?.advice,
+    advice: learned.advice,
     late,
     undo: (at) => {
       for (const [field, by] of counted) engine.count(lease, field, -by);
       if (finding !== undefined) countFailure(engine, key, finding.errorClass, -1);
-      unrest(at);
+      learned.undo(at);
       const exists = engine.keys.get(key.ordinal) === key;
       if (exists) engine.setHealth(key, before.health, at);
       if (ends && exists) {
         lease.lastOutcome = before.lastOutcome;
         lease.state = before.state;
         engine.hold(lease);
+        learned.rebook(at);
       } else if (ends) {
         // The key was deleted meanwhile, which releases leases that nobody reported.
         if (!late) engine.count(lease, 'released', 1);
       } else {
+        engine.unbook(lease, at);
+        lease.callTime = before.callTime;
+        learned.rebook(at);
         // The kept lease may have expired meanwhile, counted by this report.
         const isOver = lease.state === LeaseState.EXPIRED || lease.state === LeaseState.LEFT;
         if (isOver) engine.count(lease, endingOf(lease), -1);
@@ -131,44 +134,7 @@ export function nameOf(errorClass: ErrorClass): string {
   return CLASS_NAMES.get(errorClass) ?? 'UNKNOWN';
 }
 
-function endingFor(outcome: Outcome, verdict: Verdict | undefined): Ending {
+function endingFor(outcome: Outcome, policy: Policy | undefined): Ending {
   if (outcome === Outcome.UNUSED) return 'unused';
-  return verdict?.failed ? 'failed' : 'succeeded';
-}
-
-/** Moves health and rests as the verdict says. Returns the way to take the rest back. */
-function learn(
-  engine: Engine,
-  lease: Lease,
-  outcome: Outcome,
-  finding: Finding | undefined,
-  verdict: Verdict | undefined,
-  now: number,
-): (at: number) => void {
-  const { key } = lease;
-  const nothing = (): void => {};
-  // What was called with a key that was replaced since says nothing of its successor.
-  const replaced = lease.acquireTime < key.secretSince;
-  if (outcome === Outcome.UNUSED || verdict?.callersFault || replaced) return nothing;
-  if (finding === undefined || verdict === undefined || !verdict.failed) {
-    engine.setHealth(key, succeeded(key.health, now), now);
-    return nothing;
-  }
-  engine.setHealth(key, failed(key.health, finding.errorClass, verdict.ownFault, now), now);
-  if (verdict.ownFault) engine.changes.announce(key, key.state);
-  const { rest } = verdict;
-  if (rest === undefined) return nothing;
-  const wholeKey = rest.of === 'key';
-  const resting: Resting = wholeKey ? key : (key.project ?? key);
-  const model = wholeKey ? '' : lease.model;
-  const before = resting.rests;
-  const added = { model, cause: finding.errorClass, until: now + rest.forMs };
-  const after = withRest(before, added);
-  if (after === before) return nothing;
-  engine.setRests(resting, after, now);
-  return (at) => {
-    if (!resting.rests.includes(added) || (wholeKey && engine.keys.get(key.ordinal) !== key)) return;
-    const replaced = before.filter((each) => each.model === model);
-    engine.setRests(resting, restsAfter([...resting.rests.filter((each) => each !== added), ...replaced], at), at);
-  };
+  return policy?.failed ? 'failed' : 'succeeded';
 }

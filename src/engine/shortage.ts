@@ -2,11 +2,13 @@ import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { fits } from './batch-fit.ts';
 import type { Engine } from './engine.ts';
 import { BalancerError } from './errors.ts';
-import { allowsModel, type Key, leaseLimit } from './key.ts';
+import { allowsModel, leaseLimit } from './key.ts';
 import type { Lane } from './lane.ts';
 import type { Order } from './order.ts';
 import type { Pool } from './pool.ts';
-import { soonest } from './readiness.ts';
+import type { Moment } from './quota/moment.ts';
+import { type Soonest, soonest } from './readiness.ts';
+import { blocksUntil, isHalfOpen, type Rest } from './rest.ts';
 
 /** Leases come back when they are reported, which nobody can foretell: worth asking again so soon. */
 const LEASED_RETRY_MS = 1_000;
@@ -35,13 +37,43 @@ export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, n
       { metadata },
     );
   }
-  const cause = found.readyAt === 0 ? 'all_leased' : causeOf(found.key, order.model);
-  const retryDelayMs = Math.max(1, found.readyAt === 0 ? LEASED_RETRY_MS : Math.ceil(found.readyAt - now));
+  const broken = engine.brokenUntil(order.model, now);
+  const { cause, retryDelayMs } =
+    broken > found.readyAt
+      ? { cause: 'overloaded', retryDelayMs: broken - now }
+      : whyNotYet(found, order, engine.moment(now));
   return new BalancerError('NO_KEY_AVAILABLE', `no key of pool "${pool.name}" is free now: ${cause}`, {
     metadata: { ...metadata, cause },
-    retryDelayMs,
+    retryDelayMs: Math.max(1, Math.ceil(retryDelayMs)),
   });
 }
+
+/** What keeps the key back that comes first, and for how long. */
+function whyNotYet({ key, readyAt }: Soonest, order: Order, at: Moment): { cause: string; retryDelayMs: number } {
+  if (readyAt === 0) return { cause: 'all_leased', retryDelayMs: LEASED_RETRY_MS };
+  if (key.suspicion?.held) return { cause: 'quarantined', retryDelayMs: readyAt - at.now };
+  const blocking = [...key.rests, ...key.project.rests].filter(
+    (rest) => (rest.model === '' || rest.model === order.model) && blocksUntil(rest, at.now) > 0,
+  );
+  const longest = blocking.reduce<Rest | undefined>(
+    (a, b) => (a !== undefined && a.until >= b.until ? a : b),
+    undefined,
+  );
+  const meter = key.project.gates?.get(order.model)?.meter;
+  const quotaReadyAt = meter?.readyAt(order.tokens, at) ?? 0;
+  if (longest === undefined || quotaReadyAt >= readyAt) {
+    const isDays = quotaReadyAt - at.now > MINUTE_MS;
+    return { cause: isDays ? 'quota_exhausted' : 'rate_limited', retryDelayMs: readyAt - at.now };
+  }
+  // A lease that tries whether it is over may be reported at any moment.
+  const isTried = isHalfOpen(longest, at.now);
+  return {
+    cause: causeOf(longest.cause),
+    retryDelayMs: isTried ? Math.min(LEASED_RETRY_MS, readyAt - at.now) : readyAt - at.now,
+  };
+}
+
+const MINUTE_MS = 60_000;
 
 /** Whether all batches could be filled if every key were free. */
 function everFits(pool: Pool, order: Order, batches: NonNullable<Order['batches']>): boolean {
@@ -61,12 +93,8 @@ function everFits(pool: Pool, order: Order, batches: NonNullable<Order['batches'
   return fits(batches, rooms()) || none;
 }
 
-function causeOf(key: Key, model: string): string {
-  const rests = [...key.rests, ...(key.project?.rests ?? [])].filter(
-    (rest) => rest.model === '' || rest.model === model,
-  );
-  const longest = rests.reduce((a, b) => (b.until > a.until ? b : a));
-  switch (longest.cause) {
+function causeOf(cause: ErrorClass): string {
+  switch (cause) {
     case ErrorClass.RATE_LIMITED_MINUTE:
     case ErrorClass.RATE_LIMITED_TOKENS:
       return 'rate_limited';
@@ -79,6 +107,8 @@ function causeOf(key: Key, model: string): string {
     case ErrorClass.SPEND_RATE_LIMITED:
       return 'billing';
     case ErrorClass.PERMISSION:
+    case ErrorClass.LOCATION:
+    case ErrorClass.NOT_FOUND:
       return 'permission';
     default:
       return 'quarantined';

@@ -8,7 +8,7 @@ import type { Pool } from '../../src/engine/pool.ts';
 import { DEFAULT_POOL, type KeySettings, type PoolSettings } from '../../src/engine/settings.ts';
 import { type Result, type Settlement, settle } from '../../src/engine/settle.ts';
 import { shortage } from '../../src/engine/shortage.ts';
-import type { Finding } from '../../src/gemini/finding.ts';
+import { type Finding, plainFinding } from '../../src/gemini/finding.ts';
 import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { keySettings } from '../support/orders.ts';
 
@@ -136,7 +136,7 @@ export class Rig {
   fail(lease: Lease, errorClass: ErrorClass, finding: Partial<Finding> = {}): Settlement {
     return this.report(lease, {
       outcome: Outcome.FAILURE,
-      finding: { errorClass, scope: 'key', retryDelayMs: undefined, ...finding },
+      finding: { ...plainFinding(errorClass, 'key'), ...finding },
     });
   }
 
@@ -161,6 +161,7 @@ export function order(wish: Wish = {}): Order {
   const whole = {
     caller: 'local',
     model: '',
+    tokens: 0,
     affinityKey: '',
     ttlMs: undefined,
     sessionId: '',

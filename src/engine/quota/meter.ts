@@ -58,6 +58,11 @@ export class Meter {
     return meter;
   }
 
+  /** Whether there is any limit to keep, or a lesson that may be one. */
+  get isLimited(): boolean {
+    return this.#given() !== NO_LIMITS || this.#learned !== NO_LESSONS;
+  }
+
   /** Lessons that were taught; some may be old enough to be forgotten. */
   get learned(): Lessons {
     return this.#learned;
@@ -72,6 +77,11 @@ export class Meter {
     if (this.#succeeded(name, at) > value * (isDaily(name) ? 1 : MINUTE_SLACK)) return false;
     this.#learned = { ...this.#learned, [name]: { value, at: at.now + at.wallOffset } };
     return true;
+  }
+
+  /** Takes lessons back: `lessons` is what was learned before them. */
+  restoreLessons(lessons: Lessons): void {
+    this.#learned = lessons;
   }
 
   /** The limit in force: of the set one, or the project's, and the learned one the smaller. */
@@ -182,19 +192,23 @@ export class Meter {
 
   /** What is to be stored; set limits and defaults are stored elsewhere. */
   snapshot(at: Moment): MeterRow {
+    const minuteRequests = this.used('requestsPerMinute', at);
+    const minuteTokens = this.used('inputTokensPerMinute', at);
+    const dayRequests = this.used('requestsPerDay', at);
+    const dayTokens = this.used('tokensPerDay', at);
     const counts = this.#day?.counts(at);
-    const newest = this.#minute?.newest(at.now);
+    const newest = minuteRequests + minuteTokens > 0 ? this.#minute?.newest(at.now) : undefined;
     const lesson = (name: LimitName): Lesson | undefined =>
       isRemembered(this.#learned[name], at) ? this.#learned[name] : undefined;
     return {
-      dayEnd: counts === undefined || counts.requests === 0 ? 0 : this.#day!.midnight,
-      dayRequests: counts?.requests ?? 0,
-      dayTokens: counts?.tokens ?? 0,
+      dayEnd: dayRequests + dayTokens > 0 ? this.#day!.midnight : 0,
+      dayRequests,
+      dayTokens,
       daySucceeded: counts?.succeededRequests ?? 0,
       daySucceededTokens: counts?.succeededTokens ?? 0,
       minuteTime: newest === undefined ? 0 : newest + at.wallOffset,
-      minuteRequests: this.used('requestsPerMinute', at),
-      minuteTokens: this.used('inputTokensPerMinute', at),
+      minuteRequests,
+      minuteTokens,
       requestsPerMinuteLearned: lesson('requestsPerMinute')?.value ?? 0,
       requestsPerMinuteLearnedAt: lesson('requestsPerMinute')?.at ?? 0,
       inputTokensPerMinuteLearned: lesson('inputTokensPerMinute')?.value ?? 0,
