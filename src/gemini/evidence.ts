@@ -51,7 +51,7 @@ function evidenceOf(opened: OpenedBody, report: ProviderError): Evidence {
   const details = objects(errors.map((error) => error.details).find(Array.isArray) ?? []);
   const reasons = details.map((detail) => text(detail.reason)).filter((reason) => reason !== '');
   const violations = details.flatMap((detail) => objects(detail.violations).map(bodyViolation));
-  const message = opened.text || report.message.slice(0, LOOKED_AT);
+  const message = (opened.text || report.message.slice(0, LOOKED_AT)).trim();
   const code = errors.map((error) => text(error.code)).find((found) => found !== '') ?? '';
   const status = errors.map((error) => text(error.status)).find(isRpcCode) ?? report.status;
   const httpStatus = httpStatusOf(opened, errors, code, status, report);

@@ -116,13 +116,24 @@ function withoutPrefix(text: string, opened: OpenedBody): string {
     opened.closeCode = Number(closedInPython[1]);
     return closedInPython[2]!.replace(TRACE_ID, '');
   }
-  const status = STATUS_BEFORE_TEXT.exec(trimmed) ?? STATUS_IN_BRACKETS.exec(trimmed) ?? LIVE_REFUSED.exec(trimmed);
+  const older = STATUS_IN_BRACKETS.exec(trimmed);
+  if (older !== null) return withoutDetails(trimmed.slice(older[0].length), Number(older[1]), opened);
+  const status = STATUS_BEFORE_TEXT.exec(trimmed) ?? LIVE_REFUSED.exec(trimmed);
   if (status !== null) {
     opened.httpStatus = Number(status[1] ?? 0);
     return status[1] === undefined ? trimmed : trimmed.slice(status[0].length);
   }
   if (trimmed.startsWith('<')) opened.httpStatus ||= Number(HTML_STATUS.exec(trimmed)?.[1] ?? 0);
   return trimmed.replace(TRACE_ID, '');
+}
+
+/** The older SDK wrote the details behind the message. Behind that of a bad request may stand what the request said. */
+function withoutDetails(text: string, status: number, opened: OpenedBody): string {
+  opened.httpStatus = status;
+  const at = text.indexOf(' [{"@type":');
+  if (at === -1) return text;
+  if (status !== 400) opened.errors.push({ details: parseJson(text.slice(at + 1)) });
+  return text.slice(0, at);
 }
 
 function readText(text: string): unknown {

@@ -29,6 +29,8 @@ const INTERACTIONS: readonly (readonly [code: string, httpStatus: number])[] = [
   ['out_of_range', 416],
   ['rate_limit_exceeded', 429],
   ['quota_exceeded', 429],
+  ['too_many_requests', 429],
+  ['api_error', 500],
   ['internal_error', 500],
   ['server_error', 500],
   ['overloaded', 503],

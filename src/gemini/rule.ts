@@ -6,6 +6,8 @@ import type { BrokenLimit } from './quota-limit.ts';
 /** One way in which Gemini fails. The first rule that applies decides. */
 export interface Rule {
   name: string;
+  /** For people: what the rule goes by, as the end of a sentence. */
+  because: string;
   applies(evidence: Evidence, limit: BrokenLimit | undefined): boolean;
   errorClass: ErrorClass;
   scope: Scope | ((evidence: Evidence, limit: BrokenLimit | undefined) => Scope);
@@ -31,11 +33,11 @@ export const begins =
   ({ message }) =>
     pattern.test(message);
 
-/** For failures that repeat nothing of a request: anything but a 400. */
+/** For failures that repeat nothing of a request: a 400 repeats its fields, a 404 its names. */
 export const leadSays =
   (...phrases: string[]): Test =>
   ({ httpStatus, lead }) =>
-    httpStatus !== 400 && phrases.some((phrase) => lead.includes(phrase));
+    httpStatus !== 400 && httpStatus !== 404 && phrases.some((phrase) => lead.includes(phrase));
 
 export const closeCode =
   (...codes: number[]): Test =>

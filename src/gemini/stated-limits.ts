@@ -25,8 +25,12 @@ const OTHER_UNITS =
 /** The limits that an exhausted quota states with a value that makes sense, worst first, each once. */
 export function statedLimits({ violations, metadata, message }: Evidence): readonly StatedLimit[] {
   const limits = new Map<string, StatedLimit>();
-  const add = (name: LimitName | undefined, value: number | undefined, quotaId: string, model: string): void => {
-    if (name === undefined || value === undefined || !(value >= 1 && value <= LARGEST_VALUE)) return;
+  const add = (named: NamedQuota, value: number | undefined): void => {
+    if (value === undefined || !(value >= 1 && value <= LARGEST_VALUE)) return;
+    const name = limitName(named);
+    if (name === undefined) return;
+    const quotaId = redact(named.quotaId).slice(0, LONGEST_QUOTA_ID);
+    const model = redact(normalizeModel(named.model) ?? '');
     const key = `${name} ${quotaId} ${model}`;
     const known = limits.get(key);
     if (known === undefined ? limits.size < MOST_LIMITS : value < known.value) {
@@ -35,40 +39,41 @@ export function statedLimits({ violations, metadata, message }: Evidence): reado
   };
   const inMessage = message.includes(', limit: ') ? metricLines(message) : [];
   const values = valuesByMetric(inMessage);
-  for (const { metric, quotaId, model, value } of violations) {
-    add(limitName(quotaId, metric, ''), value ?? values.get(metric), idOf(quotaId), modelOf(model));
-  }
+  for (const violation of violations) add(violation, violation.value ?? values.get(violation.metric));
   if (limits.size === 0) {
-    const [limit, metric, unit] = [metadata.quota_limit, metadata.quota_metric, metadata.quota_unit].map(text);
+    const { quota_limit, quota_metric, quota_unit, model, quota_limit_value } = metadata;
     add(
-      limitName(limit!, metric!, unit!),
-      limitValue(metadata.quota_limit_value),
-      idOf(limit!),
-      modelOf(text(metadata.model)),
+      { quotaId: text(quota_limit), metric: text(quota_metric), unit: text(quota_unit), model: text(model) },
+      limitValue(quota_limit_value),
     );
   }
-  if (limits.size === 0) {
-    for (const line of inMessage) add(limitName('', line.metric, ''), line.value, '', modelOf(line.model));
-  }
+  if (limits.size === 0) for (const line of inMessage) add(line, line.value);
   return [...limits.values()].sort((a, b) => WORST_FIRST.indexOf(a.name) - WORST_FIRST.indexOf(b.name));
 }
 
+interface NamedQuota {
+  quotaId: string;
+  metric: string;
+  /** Such as "1/min/{project}/{region}". */
+  unit?: string;
+  model: string;
+}
+
 /** By the quota's id, and what that leaves open by its metric and unit; undefined: of another unit or period. */
-function limitName(quotaId: string, metric: string, unit: string): LimitName | undefined {
-  if (OTHER_UNITS.test(quotaId) || OTHER_UNITS.test(metric)) return undefined;
-  const period = [quotaId, metric].find((name) => PER_DAY.test(name) || PER_MINUTE.test(name)) ?? '';
+function limitName({ quotaId, metric, unit = '' }: NamedQuota): LimitName | undefined {
+  const names = [quotaId, metric];
+  if (names.some((name) => OTHER_UNITS.test(name))) return undefined;
+  const period = names.find((name) => PER_DAY.test(name) || PER_MINUTE.test(name)) ?? '';
   const day = PER_DAY.test(period) || (period === '' && /^1\/d\b/.test(unit));
   if (!day && !PER_MINUTE.test(period) && !/^1\/min\b/.test(unit)) return undefined;
-  const counted = [quotaId, metric].find((name) => /token|request/i.test(name));
+  const counted = names.find((name) => /token|request/i.test(name));
   if (counted === undefined) return undefined;
   if (/token/i.test(counted)) return day ? 'tokensPerDay' : 'inputTokensPerMinute';
   return day ? 'requestsPerDay' : 'requestsPerMinute';
 }
 
-interface MetricLine {
-  metric: string;
+interface MetricLine extends NamedQuota {
   value: number;
-  model: string;
 }
 
 /** "* Quota exceeded for metric: generativelanguage.googleapis.com/..., limit: 20, model: gemini-2.5-flash" */
@@ -77,6 +82,7 @@ const METRIC_LINE =
 
 function metricLines(message: string): MetricLine[] {
   return [...message.matchAll(METRIC_LINE)].map(([, metric, value, model]) => ({
+    quotaId: '',
     metric: metric!,
     value: Number(value),
     model: model ?? '',
@@ -91,14 +97,6 @@ function valuesByMetric(lines: readonly MetricLine[]): ReadonlyMap<string, numbe
     values.set(metric, known === undefined || known === value ? value : Number.NaN);
   }
   return values;
-}
-
-function idOf(quotaId: string): string {
-  return redact(quotaId).slice(0, LONGEST_QUOTA_ID);
-}
-
-function modelOf(model: string): string {
-  return redact(normalizeModel(model) ?? '');
 }
 
 function text(value: unknown): string {
