@@ -1,0 +1,102 @@
+import type { Settlement } from '../../../src/engine/quota/booking.ts';
+import { type Lesson, LIMIT_NAMES, type Limits } from '../../../src/engine/quota/limits.ts';
+import type { Moment } from '../../../src/engine/quota/moment.ts';
+import type { LimitName } from '../../../src/gemini/finding.ts';
+import { naiveMidnight } from './pacific-rules.ts';
+
+const MINUTE = 60_000;
+const LESSON = 24 * 60 * MINUTE;
+
+/** A day that was counted on: its midnight, and when that was to be on the engine's clock. */
+interface Day {
+  midnight: number;
+  planned: number;
+}
+
+interface Event {
+  time: number;
+  day: Day;
+  tokens: number;
+  outcome: Settlement | undefined;
+}
+
+interface Counts {
+  requests: number;
+  tokens: number;
+  succeededRequests: number;
+  succeededTokens: number;
+}
+
+/** A Meter as a list of all that ever happened, for wall clocks that are moved by whole seconds and up to two hours. */
+export class NaiveMeter {
+  setLimits: Limits = {};
+  defaults: Limits = {};
+  readonly learned: Partial<Record<LimitName, Lesson>> = {};
+  readonly events: Event[] = [];
+  #day: Day | undefined;
+
+  book(tokens: number, at: Moment): Event {
+    const wall = at.now + at.wallOffset;
+    if (this.#day === undefined || at.now >= this.#ends(this.#day, at)) {
+      const midnight = naiveMidnight(wall);
+      this.#day = { midnight, planned: midnight - at.wallOffset };
+    }
+    const event = { time: at.now, day: this.#day, tokens, outcome: undefined };
+    this.events.push(event);
+    return event;
+  }
+
+  learn(name: LimitName, value: number, at: Moment): boolean {
+    const { succeededRequests, succeededTokens } = this.#counts(name, at);
+    const succeeded = name.startsWith('requests') ? succeededRequests : succeededTokens;
+    if (value === 0 || succeeded > (name.endsWith('Day') ? value : 2 * value)) return false;
+    this.learned[name] = { value, at: at.now + at.wallOffset };
+    return true;
+  }
+
+  limit(name: LimitName, at: Moment): number {
+    const given = Object.keys(this.setLimits).length > 0 ? this.setLimits : this.defaults;
+    const lesson = this.learned[name];
+    const isKept = lesson !== undefined && Math.abs(at.now + at.wallOffset - lesson.at) < LESSON;
+    return Math.min(given[name] ?? Infinity, isKept ? lesson.value : Infinity);
+  }
+
+  used(name: LimitName, at: Moment): number {
+    const { requests, tokens } = this.#counts(name, at);
+    return name.startsWith('requests') ? requests : tokens;
+  }
+
+  /** The first of all moments at which anything changes, at which it fits. */
+  readyAt(tokens: number, at: Moment, limits = LIMIT_NAMES.map((name) => this.limit(name, at))): number {
+    if (limits.includes(0)) return Infinity;
+    const leave = this.events.map(({ time }) => time + MINUTE);
+    const end = this.#day === undefined ? [] : [this.#ends(this.#day, at)];
+    const moments = [...leave, ...end].filter((time) => time > at.now).sort((a, b) => a - b);
+    const fits = (now: number): boolean =>
+      LIMIT_NAMES.every((name, i) => {
+        const wanted = name.startsWith('requests') ? 1 : Math.min(Math.max(1, tokens), limits[i]!);
+        return this.used(name, { ...at, now }) + wanted <= limits[i]!;
+      });
+    return fits(at.now) ? 0 : moments.find(fits)!;
+  }
+
+  #ends(day: Day, at: Moment): number {
+    return Math.max(day.planned, day.midnight - at.wallOffset);
+  }
+
+  #counts(name: LimitName, at: Moment): Counts {
+    const isDaily = name.endsWith('Day');
+    const counts = { requests: 0, tokens: 0, succeededRequests: 0, succeededTokens: 0 };
+    for (const { time, day, tokens, outcome } of this.events) {
+      const isIn = isDaily ? day === this.#day && at.now < this.#ends(day, at) : time > at.now - MINUTE;
+      if (!isIn || outcome?.counted === false) continue;
+      const calls = outcome?.calls ?? 1;
+      const taken = outcome?.tokens ?? tokens;
+      counts.requests += calls;
+      counts.tokens += taken;
+      counts.succeededRequests += outcome?.succeeded ? calls : 0;
+      counts.succeededTokens += outcome?.succeeded ? taken : 0;
+    }
+    return counts;
+  }
+}
