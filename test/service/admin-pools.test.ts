@@ -97,19 +97,18 @@ test.each<[string, NewPool]>([
   ['pool.max_waiting', { maxWaiting: 1_000_000_000 }],
   ['pool.description', { description: 'x'.repeat(1025) }],
   ['pool.selection', { selection: 9 as Selection }],
-  ['pool.selection', { selection: Selection.UNTIL_SPENT }],
 ])('CreatePool refuses a wrong %s, case %#', async (field, settings) => {
   const service = await openService();
   expect(await refusalOf(add(service, { pool: 'p', ...settings }))).toMatchObject({ reason: 'INVALID_FIELD', field });
   expect((await list(service)).pools).toHaveLength(1);
 });
 
-test('a selection that the engine does not do yet is refused and said to be so', async () => {
+test('a pool can be told to stay with a project until it is spent, and back', async () => {
   const service = await openService();
-  const refusal = await refusalOf(update(service, { pool: 'default', selection: Selection.UNTIL_SPENT }));
-  expect(refusal).toMatchObject({ reason: 'INVALID_FIELD', field: 'pool.selection' });
-  expect(refusal.message).toContain('SELECTION_UNTIL_SPENT');
-  expect(refusal.message).toContain('yet');
+  const pool = await update(service, { pool: 'default', selection: Selection.UNTIL_SPENT });
+  expect(pool).toMatchObject({ selection: Selection.UNTIL_SPENT });
+  const back = await update(service, { pool: 'default' }, ['selection']);
+  expect(back).toMatchObject({ selection: Selection.WEIGHTED_LRU });
 });
 
 test('a pool that is there already is ALREADY_EXISTS', async () => {

@@ -6,6 +6,7 @@ import { createKeyAdminService } from '../../src/server/service/admin/key-admin-
 import type { ServiceContext } from '../../src/server/service/service-context.ts';
 import type { CallContext, ServiceFunctions } from '../../src/server/service/service-functions.ts';
 import { openStore } from '../../src/store/open-store.ts';
+import type { Probe } from '../../src/store/probe.ts';
 import { tempDir } from './temp-dir.ts';
 
 export const START_TIME = 1_764_000_000_000;
@@ -17,18 +18,25 @@ export interface TestService {
   /** Stops the store, so that another can open its data dir. */
   close(): Promise<void>;
   /** Management, each method of it there. */
-  admin: Required<Omit<ServiceFunctions<typeof KeyAdminService>, Unserved>>;
+  admin: Required<ServiceFunctions<typeof KeyAdminService>>;
 }
 
-type Unserved = 'testKeys' | 'listQuotas' | 'setQuota' | 'deleteQuota';
+export interface ServiceOptions {
+  dataDir?: string;
+  clock?: Clock;
+  /** Whether Gemini is asked before a suspected key is disabled. */
+  verify?: boolean;
+  /** How Gemini is asked. */
+  probe?: Probe;
+}
 
-export async function openService(options: { dataDir?: string; clock?: Clock } = {}): Promise<TestService> {
-  const { dataDir = tempDir(), clock } = options;
+export async function openService(options: ServiceOptions = {}): Promise<TestService> {
+  const { dataDir = tempDir(), ...others } = options;
   const store = await openStore({
     dataDir,
     durability: 'normal',
     masterKey: {},
-    ...(clock && { clock }),
+    ...others,
   });
   let closed: Promise<void> | undefined;
   const close = (): Promise<void> => {

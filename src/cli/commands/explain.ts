@@ -3,11 +3,13 @@ import type { Command } from 'commander';
 import { describePolicy } from '../../engine/policy.ts';
 import { explainError } from '../../gemini/explain.ts';
 import type { Finding, Scope } from '../../gemini/finding.ts';
+import { redact } from '../../gemini/redact.ts';
 import { ErrorClassSchema } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CommandContext } from '../command-context.ts';
 import { CliError, EXIT } from '../exit-code.ts';
 import { prettyJson } from '../json.ts';
 import { openSource } from '../key-source.ts';
+import { limitInWords } from '../limits.ts';
 import { addHelpExamples, numberOption } from '../options.ts';
 import type { Output } from '../output.ts';
 import { Table } from '../table.ts';
@@ -64,7 +66,8 @@ async function explain(file: string, options: { status?: number; json?: true }, 
   const errorClass = String(enumToJson(ErrorClassSchema, finding.errorClass));
   const { scope, beyond = null, rule } = finding;
   if (options.json) {
-    return output.line(prettyJson({ errorClass, scope, beyond, rule, why, policy, error, truncated }));
+    const read = { ...error, retryDelayMs: error.retryDelayMs ?? null };
+    return output.line(prettyJson({ errorClass, scope, beyond, rule, why, policy, error: read, truncated }));
   }
   const rows: [string, string][] = [
     ['class', `${errorClass.replace('ERROR_CLASS_', '')}: ${causeInWords(finding.errorClass)}`],
@@ -96,8 +99,8 @@ function lessons({ retryDelayMs, delayDistrusted, project, limits }: Finding): [
   }
   if (project !== undefined) rows.push(['project number', project]);
   for (const { name, value, quotaId, model } of limits) {
-    const details = [quotaId, model].filter((detail) => detail !== '').join(', ');
-    rows.push(['stated limit', `${name} ${value}${details === '' ? '' : ` (${details})`}`]);
+    const details = [redact(quotaId), redact(model)].filter((detail) => detail !== '').join(', ');
+    rows.push(['stated limit', `${limitInWords(name, value)}${details === '' ? '' : ` (${details})`}`]);
   }
   return rows;
 }

@@ -2,6 +2,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
 import type { Balancer } from '../../client/balancer.ts';
+import type { LimitName } from '../../gemini/finding.ts';
 import {
   type Limit,
   LimitOrigin,
@@ -13,6 +14,7 @@ import {
 import type { CommandContext } from '../command-context.ts';
 import { CliError, EXIT } from '../exit-code.ts';
 import { messageJson, prettyJson } from '../json.ts';
+import { LIMITS, limitInWords } from '../limits.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions, numberOption } from '../options.ts';
 import type { Output } from '../output.ts';
 import { Table } from '../table.ts';
@@ -21,14 +23,6 @@ import { momentInWords } from '../words.ts';
 
 /** As the API takes them. */
 const MAX_LIMIT = 1e12;
-
-/** Each limit as the API and as the command line call it, and in words. */
-const LIMITS = [
-  { name: 'requestsPerMinute', flag: '--requests-per-minute', words: 'requests a minute' },
-  { name: 'inputTokensPerMinute', flag: '--input-tokens-per-minute', words: 'input tokens a minute' },
-  { name: 'requestsPerDay', flag: '--requests-per-day', words: 'requests a day' },
-  { name: 'tokensPerDay', flag: '--tokens-per-day', words: 'tokens a day' },
-] as const;
 
 const ORIGINS: Record<LimitOrigin, string> = {
   [LimitOrigin.UNSPECIFIED]: '-',
@@ -60,7 +54,7 @@ function defineList(command: Command, output: Output): void {
   );
 }
 
-type SetOptions = ClientOptions & { model?: string } & Partial<Record<(typeof LIMITS)[number]['name'], number>>;
+type SetOptions = ClientOptions & { model?: string } & Partial<Record<LimitName, number>>;
 
 function defineSet(command: Command, output: Output): void {
   command
@@ -146,22 +140,22 @@ async function remove(
 
 interface Row {
   quota: Quota;
-  words: string;
+  name: LimitName;
   limit: Limit;
 }
 
 async function printQuotas(quotas: readonly Quota[], output: Output): Promise<void> {
   const now = Date.now();
   const rows = quotas.flatMap((quota) =>
-    LIMITS.flatMap(({ name, words }): Row[] => {
+    LIMITS.flatMap(({ name }): Row[] => {
       const limit = quota[name];
-      return limit === undefined ? [] : [{ quota, words, limit }];
+      return limit === undefined ? [] : [{ quota, name, limit }];
     }),
   );
   await new Table<Row>(output, [
     { title: 'PROJECT', value: ({ quota }) => quota.project },
     { title: 'MODEL', value: ({ quota }) => modelInWords(quota.model) },
-    { title: 'LIMIT', value: ({ limit, words }) => `${limit.value} ${words}` },
+    { title: 'LIMIT', value: ({ name, limit }) => limitInWords(name, limit.value) },
     { title: 'ORIGIN', value: ({ limit }) => ORIGINS[limit.origin] ?? String(limit.origin) },
     // What is counted is counted for a model.
     { title: 'USED', value: ({ limit, quota }) => (quota.model === '' ? '-' : String(limit.used)), right: true },

@@ -88,7 +88,7 @@ async function namedQueue(store: Store, ids: readonly string[], pool: string | u
   return { ids: each(), total: () => found.size };
 }
 
-/** All keys that the pool has now, read page by page. Those that are added later come last, and are not tested. */
+/** Keys of the pool, read page by page, in order of age: no more than it has now, so that it ends while others add keys. */
 async function poolQueue(store: Store, pool: string): Promise<KeyQueue> {
   const filters = { pool, states: [], project: '', source: '', labels: {}, limit: PAGE };
   let page = await store.listKeys({ ...filters, after: '' });
