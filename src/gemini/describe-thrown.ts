@@ -78,10 +78,25 @@ function answered(error: unknown): Seen | undefined {
   const withStatus = status === undefined ? {} : { httpStatus: status };
   if (status !== undefined && body !== '') return { body, ...withStatus };
   if (saysError(message)) return { body: message, ...withStatus };
+  const ofInteractions = interactionsAnswer(error);
+  if (ofInteractions !== undefined) return ofInteractions;
   if (status !== undefined && ANSWER_ERRORS.has(textOf(error, 'name'))) return { body: message, ...withStatus };
   // A body that was parsed and thrown as it was.
   const json = isObject(raw) ? toJson({ error: raw }) : undefined;
   return json !== undefined && saysError(json) ? { body: json, ...withStatus } : undefined;
+}
+
+/**
+ * What an error of the SDK's interactions says without a body, or of an answer that is neither an error nor JSON. They are known
+ * by fields that the similar errors of other SDKs do not have, as the names are the same.
+ */
+function interactionsAnswer(error: unknown): Seen | undefined {
+  const status = read(error, 'statusCode');
+  if (typeof status !== 'number' || status < 100 || typeof read(error, 'contentType') !== 'string') return undefined;
+  if (typeof read(error, 'body') !== 'string') return undefined;
+  const httpStatus = statusOf(status);
+  if (httpStatus !== undefined) return { body: '', httpStatus };
+  return { message: `Unexpected Status or Content-Type: ${status} ${textOf(error, 'contentType')}` };
 }
 
 /** Whether a text holds an error as Gemini writes it. A validation library's list of issues is JSON with messages, too. */
@@ -95,7 +110,8 @@ function statusOf(value: unknown): number | undefined {
 }
 
 const LIVE_CLOSED = /^Live connection closed before setup completed \(code (\d{1,5})\): ([\s\S]*)/;
-const LIVE_FAILED = /^Live connection failed before setup completed: (?:Unexpected server response: (\d{3}))?/;
+const LIVE_FAILED =
+  /^(?:Live connection failed before setup completed: |(?=Unexpected server response: ))(?:Unexpected server response: (\d{3}))?/;
 
 /** A live session that ended: the SDK's error, or the close event itself. */
 function closed(error: unknown): Seen | undefined {
@@ -143,6 +159,12 @@ function disconnected(error: unknown): Seen | undefined {
   if (message === 'Incomplete JSON segment at the end') {
     return { message: wordsOf(error), transportFailure: TransportFailure.CUT };
   }
+  if (textOf(error, 'code') === 'ERR_STREAM_PREMATURE_CLOSE') {
+    return { message: wordsOf(error), transportFailure: TransportFailure.CUT };
+  }
+  if (message === 'WebSocket is not connected') {
+    return { message: wordsOf(error), transportFailure: TransportFailure.RESET };
+  }
   if (textOf(error, 'name') !== 'TypeError' || (message !== 'fetch failed' && message !== 'terminated'))
     return undefined;
   const cause = read(error, 'cause');
@@ -154,6 +176,9 @@ function disconnected(error: unknown): Seen | undefined {
   return { message: words, transportFailure: failure };
 }
 
+/** What the SDK says where an upload's answers are not as they should be. */
+const UPLOAD_BROKEN =
+  /^(?:Failed to upload file: Upload status is not finalized|All content has been uploaded, but the upload status is not finalized|Failed to get upload url\b|Failed to get upload URL from upload handshake|Server did not return an HttpResponse|Unexpected response type from download)/;
 const BROKEN_CHUNK = 'exception parsing stream chunk ';
 /** Who called JSON.parse: the runtime's fetch, or the SDK, but not the function itself, which may parse what a model wrote. */
 const PARSED_BY_OTHERS =
@@ -165,6 +190,7 @@ function brokenAnswer(error: unknown): Seen | undefined {
   // What follows is the chunk: a model's words, of no use here.
   if (message.startsWith(BROKEN_CHUNK)) return { message: 'SyntaxError: a chunk of the stream is not JSON' };
   if (message === 'Response body is empty') return { message: 'SyntaxError: the response body is empty' };
+  if (UPLOAD_BROKEN.test(message)) return { message };
   if (textOf(error, 'name') !== 'SyntaxError') return undefined;
   const stack = textOf(error, 'stack');
   // The stack repeats the message, which quotes what was parsed and may have several lines.

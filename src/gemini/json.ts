@@ -71,7 +71,7 @@ function close(closers: readonly string[]): string {
 }
 
 /** Where the string that begins at `start` ends, or -1. */
-function stringEnd(text: string, start: number): number {
+export function stringEnd(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at++) {
     if (text[at] === '\\') at++;
     else if (text[at] === '"') return at;

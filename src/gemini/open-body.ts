@@ -109,6 +109,8 @@ function withoutPrefix(text: string, opened: OpenedBody): string {
     opened.closeCode = Number(closed[1]);
     return trimmed.slice(closed[0].length).replace(TRACE_ID, '');
   }
+  const older = STATUS_IN_BRACKETS.exec(trimmed);
+  if (older !== null) return withoutDetails(trimmed.slice(older[0].length), Number(older[1]), opened);
   const json = BEFORE_JSON.exec(trimmed);
   if (json !== null) return trimmed.slice(json[0].length);
   const closedInPython = PYTHON_CLOSED.exec(trimmed);
@@ -116,8 +118,6 @@ function withoutPrefix(text: string, opened: OpenedBody): string {
     opened.closeCode = Number(closedInPython[1]);
     return closedInPython[2]!.replace(TRACE_ID, '');
   }
-  const older = STATUS_IN_BRACKETS.exec(trimmed);
-  if (older !== null) return withoutDetails(trimmed.slice(older[0].length), Number(older[1]), opened);
   const status = STATUS_BEFORE_TEXT.exec(trimmed) ?? LIVE_REFUSED.exec(trimmed);
   if (status !== null) {
     opened.httpStatus = Number(status[1] ?? 0);

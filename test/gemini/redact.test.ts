@@ -56,6 +56,20 @@ describe('redact', () => {
     ],
     ['x-goog-api-key: anything-else', 'x-goog-api-key: [redacted]'],
     ['{"x-goog-api-key":"anything-else"}', '{"x-goog-api-key":"[redacted]"}'],
+    ['X-Goog-Api-Key: anything-else', 'X-Goog-Api-Key: [redacted]'],
+    ["[['X-GOOG-API-KEY', 'anything-else']]", "[['X-GOOG-API-KEY', '[redacted]']]"],
+    ['https://x/v1?Key=anything-else', 'https://x/v1?Key=[redacted]'],
+    ['wss://x/ws?access_token=anything-else', 'wss://x/ws?access_token=[redacted]'],
+    ['API_KEY:anything-else', 'API_KEY:[redacted]'],
+    ['GEMINI_API_KEY=anything-else', 'GEMINI_API_KEY=[redacted]'],
+    ["{ apiKey: 'anything-else' }", "{ apiKey: '[redacted]' }"],
+    ['Authorization: Bearer ya29.FAKE_0000000000-0000', 'Authorization: Bearer [redacted]'],
+    ['{"authorization":"bearer AIzaSyFAKE0000000000000"}', '{"authorization":"bearer [redacted]"}'],
+    ['token ya29.FAKE_000', 'token [redacted]'],
+    ['"auth_tokens\\/0123-abc_def"', '"auth_tokens\\/[redacted]"'],
+    // Cut off by the end of the text.
+    ['the key AIzaSyF', 'the key [redacted]'],
+    ['the key AQ.FA', 'the key [redacted]'],
   ])('%s becomes %s', (text, redacted) => expect(redact(text)).toBe(redacted));
 
   test.each([
@@ -63,6 +77,9 @@ describe('redact', () => {
     'The monkey=fun, turkey=food, key = value',
     'GenerateRequestsPerDayPerProjectPerModel-FreeTier',
     'FAQ. See https://ai.google.dev/faq',
+    'See the FAQ.',
+    'Bearer authentication is not supported',
+    '"reason": "API_KEY_INVALID"',
   ])('leaves "%s" as it is', (text) => expect(redact(text, 'AQ.test-key-000001')).toBe(text));
 
   test('keeps JSON what it is, and leaves no recorded failure with a key', () => {
@@ -100,6 +117,11 @@ describe('redact', () => {
     ['x-goog-api-key\\\\'],
     ['\\'],
     ['auth_tokens/'],
+    ['Bearer '],
+    ['api_key='],
+    ['apikey: "'],
+    ['AQ.'],
+    ['AQ.a'],
     ['a'],
   ])('takes 10 MB of "%s" in a bounded time', (piece) => {
     const text = piece.repeat(Math.ceil(10_000_000 / piece.length));
@@ -107,6 +129,16 @@ describe('redact', () => {
     redact(text, STANDARD);
     // Some 100 ms; were it quadratic, days.
     expect(performance.now() - start).toBeLessThan(5000);
+  });
+});
+
+describe('a text that was cut within the leased key', () => {
+  test('keeps no more than five characters of it', () => {
+    const key = 'key-of-a-form-not-known-yet-0123456789';
+    for (let length = 1; length < key.length; length++) {
+      const redacted = redact(`The key ${key.slice(0, length)}`, key);
+      expect(redacted).toBe(length < 6 ? `The key ${key.slice(0, length)}` : 'The key [redacted]');
+    }
   });
 });
 

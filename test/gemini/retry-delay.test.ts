@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import {
   delayInText,
   delayOf,
+  firstPlausible,
   LONGEST_RETRY_DELAY_MS,
   parseDelay,
   retryInfoDelay,
@@ -18,7 +19,7 @@ test.each([
   ['373.801628ms', 374],
   ['1h16m30.5s', 4_590_500],
   ['250us', 1],
-])('%s is a delay', (text, ms) => expect(parseDelay(text)).toBe(ms));
+])('%s is a delay', (text, ms) => expect(firstPlausible([parseDelay(text)])).toEqual({ ms, distrusted: false }));
 
 test.each([
   '',
@@ -35,21 +36,33 @@ test.each([
   '5.s',
   '5x',
   '٣s',
-  `${'1'.repeat(80)}s`,
-])('"%s" is none', (text) => expect(parseDelay(text)).toBeUndefined());
+  `${'1'.repeat(200)}s`,
+])('"%s" is no delay', (text) => expect(parseDelay(text)).toBeNaN());
 
-test('a delay longer than a day is cut to a day', () => {
-  expect(parseDelay('1000000000s')).toBe(LONGEST_RETRY_DELAY_MS);
-  expect(parseDelay('99999999999999999999h')).toBe(LONGEST_RETRY_DELAY_MS);
-  expect(delayOf({ seconds: 10n ** 18n, nanos: 0 })).toBe(LONGEST_RETRY_DELAY_MS);
+test('a delay longer than a day is cut to a day, and distrusted', () => {
+  const cut = { ms: LONGEST_RETRY_DELAY_MS, distrusted: true };
+  expect(firstPlausible([parseDelay('1000000000s')])).toEqual(cut);
+  expect(firstPlausible([parseDelay('99999999999999999999h')])).toEqual(cut);
+  expect(firstPlausible([delayOf({ seconds: 10n ** 18n, nanos: 0 })])).toEqual(cut);
+  expect(firstPlausible([delayOf({ seconds: 1e308 })])).toEqual(cut);
+  expect(firstPlausible([parseDelay('24h')])).toEqual({ ms: LONGEST_RETRY_DELAY_MS, distrusted: false });
+});
+
+test('the first delay that makes sense counts, and those dropped before it are told', () => {
+  expect(firstPlausible([])).toEqual({ ms: undefined, distrusted: false });
+  expect(firstPlausible([undefined, 5, Number.NaN])).toEqual({ ms: 5, distrusted: false });
+  expect(firstPlausible([-1, undefined, 5])).toEqual({ ms: 5, distrusted: true });
+  expect(firstPlausible([Number.NaN])).toEqual({ ms: undefined, distrusted: true });
+  expect(Object.is(firstPlausible([-0]).ms, 0)).toBe(true);
 });
 
 test('RetryInfo has its delay as text or as seconds and nanoseconds', () => {
   expect(retryInfoDelay({ retryDelay: '3s' })).toBe(3000);
-  expect(retryInfoDelay({ retryDelay: { seconds: '3', nanos: 1 } })).toBe(3001);
-  expect(retryInfoDelay({ retryDelay: { seconds: -3 } })).toBeUndefined();
-  expect(retryInfoDelay({ retryDelay: { seconds: 'x' } })).toBeUndefined();
-  expect(retryInfoDelay({ retryDelay: 3 })).toBeUndefined();
+  expect(retryInfoDelay({ retry_delay: { seconds: '3', nanos: 1_000_000 } })).toBe(3001);
+  expect(retryInfoDelay({ retryDelay: { seconds: -3 } })).toBe(-3000);
+  expect(retryInfoDelay({ retryDelay: { seconds: 'x' } })).toBeNaN();
+  expect(retryInfoDelay({ retryDelay: 3 })).toBeNaN();
+  expect(retryInfoDelay({ retryDelay: null })).toBeUndefined();
   expect(retryInfoDelay({})).toBeUndefined();
 });
 
@@ -58,6 +71,8 @@ test('the last delay in a text counts, with or without its full stop', () => {
   expect(delayInText('Please retry in 1m2s')).toBe(62_000);
   expect(delayInText('Please retry in 1s\nmore')).toBe(1000);
   expect(delayInText('Please retry in ')).toBeUndefined();
+  expect(delayInText('Please retry in a moment.')).toBeUndefined();
+  expect(delayInText('Please retry in -5s.')).toBeNaN();
 });
 
 test('any text gives a delay of 0 to a day, or none', () => {
@@ -69,7 +84,7 @@ test('any text gives a delay of 0 to a day, or none', () => {
         fc.array(pieces).map((parts) => parts.join('')),
       ),
       (text) => {
-        const ms = parseDelay(text) ?? 0;
+        const ms = firstPlausible([parseDelay(text)]).ms ?? 0;
         expect(Number.isInteger(ms) && ms >= 0 && ms <= LONGEST_RETRY_DELAY_MS).toBe(true);
       },
     ),
