@@ -28,7 +28,7 @@ export class DayWindow {
     return new DayWindow(endOfDay(at));
   }
 
-  /** As stored: the midnight that ends it, in wall-clock milliseconds. Undefined when it is past. */
+  /** As stored: the midnight that ends it, in wall-clock milliseconds. Undefined when it is past: it is to take no memory. */
   static restored(midnight: number, counts: DayCounts, at: Moment): DayWindow | undefined {
     const end = endAt(midnight, at);
     return end.engine <= at.now ? undefined : new DayWindow(end, counts);
@@ -65,9 +65,8 @@ export class DayWindow {
   /** Takes in what the other counts too, and lasts as long as the longer of them. */
   merge(other: DayWindow, at: Moment): void {
     const { requests, tokens, succeededRequests, succeededTokens } = other.counts(at);
-    const isOver = at.now >= this.endsAt(at);
-    if (isOver) this.#counts = NOTHING;
-    if (isOver || other.endsAt(at) > this.endsAt(at)) this.#end = other.#end;
+    this.#counts = this.counts(at);
+    if (other.endsAt(at) > this.endsAt(at)) this.#end = other.#end;
     this.#change(requests, tokens, succeededRequests, succeededTokens);
   }
 

@@ -145,8 +145,12 @@ export class SlidingMinute {
     this.#tokens += tokens;
     this.#succeededRequests += succeededRequests;
     this.#succeededTokens += succeededTokens;
-    this.#entries ??= [];
     const entries = this.#entries;
+    if (entries === undefined) {
+      // Not pushed: the first push makes room for more than most windows ever have.
+      this.#entries = [first, last, ...counts];
+      return;
+    }
     if (!joins) {
       entries.push(first, last, ...counts);
       return;

@@ -48,6 +48,14 @@ describe('limits', () => {
     expect(meter.readyAt(0, at(MIDNIGHT))).toBe(0);
   });
 
+  test('of a minute still hold after the midnight that opens the day', () => {
+    const meter = meterWith({ requestsPerMinute: 1, requestsPerDay: 1 });
+    meter.book(0, at(MIDNIGHT - SECOND));
+    expect(meter.readyAt(0, at(MIDNIGHT - SECOND))).toBe(MIDNIGHT + 59 * SECOND);
+    expect(meter.isOpen(at(MIDNIGHT + 59 * SECOND - 1))).toBe(false);
+    expect(meter.isOpen(at(MIDNIGHT + 59 * SECOND))).toBe(true);
+  });
+
   test('of tokens count what is expected, and let nothing start without room for a single token', () => {
     const meter = meterWith({ inputTokensPerMinute: 100, tokensPerDay: 150 });
     meter.book(90, at(0));

@@ -35,6 +35,38 @@ describe('a sliding minute', () => {
     expect(count).toBeLessThanOrEqual(20_034);
   });
 
+  test('holds at most 601 entries also when it took in another, and finds there what either booked', () => {
+    const [minute, other] = [new SlidingMinute(), new SlidingMinute()];
+    for (let now = 0; now < MINUTE; now += 100) {
+      minute.book(1, 0, now + 50);
+      other.book(1, 0, now);
+      other.book(1, 0, now + 90);
+    }
+    minute.merge(other);
+    const moments = new Set<number>();
+    for (let limit = 1; limit <= 1_800; limit++) {
+      moments.add(minute.readyAt({ requests: limit }, one, MINUTE - 1));
+    }
+    expect(moments.size).toBeLessThanOrEqual(601);
+    expect(moments.size).toBeGreaterThan(570);
+    for (let now = 0; now < MINUTE; now += 100) {
+      for (const time of [now, now + 50, now + 90]) minute.correct(time, -1, 0, MINUTE - 1);
+    }
+    expect(minute.requests(MINUTE - 1)).toBe(0);
+  });
+
+  test('finds a booking that is in an entry which joined a younger one', () => {
+    const [minute, other] = [new SlidingMinute(), new SlidingMinute()];
+    minute.book(1, 0, 1_000);
+    other.book(1, 0, 920);
+    other.book(1, 0, 1_010);
+    minute.merge(other);
+    minute.correct(920, -1, 0, 2_000);
+    expect(minute.requests(2_000)).toBe(2);
+    expect(minute.requests(61_009)).toBe(2);
+    expect(minute.requests(61_010)).toBe(0);
+  });
+
   test('never has room where a limit is 0, or for more requests than a limit allows', () => {
     const minute = new SlidingMinute();
     expect(minute.readyAt({ requests: 0 }, one, 0)).toBe(Infinity);
