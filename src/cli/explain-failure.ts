@@ -49,6 +49,8 @@ const PLAIN_WORD = /^-{0,2}[a-z][a-z-]{0,23}$/;
 /** Commander's complaints, less the arguments they quote. */
 function explainUsage({ exitCode, code, message }: CommanderError): FailureExplanation {
   if (exitCode === 0) return { exitCode: EXIT.done, message: undefined };
+  // Its help is on standard error already.
+  if (code === 'commander.help') return { exitCode: EXIT.usage, message: 'the command to run is missing' };
   const plain = message.replace(/^error: /, '').replaceAll('\n', ' ');
   return { exitCode: EXIT.usage, message: `${withoutArguments(code, plain)}; see --help` };
 }

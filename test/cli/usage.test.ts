@@ -5,7 +5,8 @@ import { numberOption } from '../../src/cli/options.ts';
 import { KeyBalancerError } from '../../src/client/errors.ts';
 import { cli, MAIN } from '../support/cli.ts';
 
-const COMMANDS = ['serve', 'import', 'add-key', 'list', 'stats', 'health'];
+const COMMANDS = ['serve', 'import', 'add-key', 'list', 'stats', 'health', 'test-keys', 'quota', 'explain'];
+const SUBCOMMANDS = ['quota list', 'quota set', 'quota delete'];
 const KEY = 'AQ.test-key-000001';
 
 describe('help', () => {
@@ -18,8 +19,8 @@ describe('help', () => {
     expect(version).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/), stderr: '' });
   });
 
-  test.each(COMMANDS)('of %s has an example and the exit codes', async (command) => {
-    const help = await cli([command, '--help']);
+  test.each([...COMMANDS, ...SUBCOMMANDS])('of %s has an example and the exit codes', async (command) => {
+    const help = await cli([...command.split(' '), '--help']);
     expect(help).toMatchObject({ exitCode: 0, stderr: '' });
     expect(help.stdout).toContain(`For example:\n  keybalancer ${command}`);
     expect(help.stdout).toContain('Exit codes:');
@@ -75,6 +76,8 @@ describe('a refusal', () => {
     ['key.source is "s"; allowed: t', '--source is "s"; allowed: t'],
     ['pools[0] is "P"; allowed: t', '--pool is "P"; allowed: t'],
     ['api_key is "a text with spaces"; allowed: t', 'KEY is a text with spaces; allowed: t'],
+    ['quota.tokens_per_day.value is -1; allowed: t', '--tokens-per-day is -1; allowed: t'],
+    ['quota.project is ""; allowed: t', 'PROJECT is ""; allowed: t'],
     ['pool "p" does not exist', 'pool "p" does not exist'],
   ])('%j speaks of options and arguments: %j', (message, said) => {
     expect(explainFailure(refusal(message))).toEqual({ exitCode: 1, message: said });

@@ -31,7 +31,7 @@ const ORIGINS: Record<LimitOrigin, string> = {
 };
 
 export function define(command: Command, { output }: CommandContext): void {
-  addHelpExamples(command, 'quota list --json', 'quota set my-project --requests-per-minute 10');
+  addHelpExamples(command.helpCommand(false), 'quota list --json', 'quota set my-project --requests-per-minute 10');
   const subcommand = (name: string, summary: string): Command =>
     addClientOptions(command.command(name).summary(summary).description(`${summary}.`).helpOption('--help', 'explain'));
   defineList(subcommand('list', 'Show the limits that are set or were learned'), output);
