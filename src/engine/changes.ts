@@ -32,6 +32,8 @@ export class Changes {
   readonly announced = new Map<Key, KeyState>();
   /** By pool and model. */
   readonly shifts = new Map<string, PoolShift>();
+  /** Keys whose suspicion, verdict or learned project changed. */
+  readonly status = new Set<Key>();
   readonly gates = new Set<Gate>();
   /** Projects whose limits for models without their own changed. */
   readonly defaults = new Set<Project>();
@@ -50,6 +52,7 @@ export class Changes {
       this.affinities.size === 0 &&
       this.announced.size === 0 &&
       this.shifts.size === 0 &&
+      this.status.size === 0 &&
       this.gates.size === 0 &&
       this.defaults.size === 0 &&
       this.callers.size === 0
@@ -80,6 +83,7 @@ export class Changes {
       'modelUsage',
       'resting',
       'droppedLanes',
+      'status',
       'gates',
       'defaults',
       'callers',

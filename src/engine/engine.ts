@@ -3,7 +3,7 @@ import { serveWaiting, type WaitingAcquire } from './acquire.ts';
 import type { CallerRecord } from './callers.ts';
 import { Changes } from './changes.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
-import { BalancerError, shown } from './errors.ts';
+import { BalancerError, invalidField, shown } from './errors.ts';
 import { HEALTHY, type Health } from './health.ts';
 import {
   type Breaker,
@@ -43,6 +43,8 @@ export interface NewKey {
   lastAcquire?: number | undefined;
   learnedProject?: LearnedProject | undefined;
   disabledFor?: ErrorClass;
+  suspicion?: (key: Key) => Suspicion | undefined;
+  lastVerified?: number | undefined;
 }
 
 export interface EngineOptions {
@@ -216,10 +218,30 @@ export class Engine {
   }
 
   /** Limits of a project's models that have none of their own. */
-  setDefaults(project: Project, defaults: Limits): void {
+  setDefaults(project: Project, defaults: Limits, now: number): void {
     project.defaults = defaults;
     for (const { meter } of project.gates?.values() ?? []) meter.defaults = defaults;
     this.changes.defaults.add(project);
+    this.regate(project, '', now);
+  }
+
+  /** Limits of one model of a project; {} for those of the project. */
+  setLimits(project: Project, model: string, limits: Limits, now: number): void {
+    const gate = this.gateFor(project, model);
+    if (gate === undefined) {
+      throw invalidField('quota.model', model, `one of at most ${MAX_GATES} models whose quota is kept for a project`);
+    }
+    gate.meter.setLimits = limits;
+    this.changes.gates.add(gate);
+    this.regate(project, model, now);
+  }
+
+  /** What an earlier run stored. */
+  replaceMeter(gate: Gate, meter: Meter, at: Moment): void {
+    meter.setLimits = gate.meter.setLimits;
+    meter.defaults = gate.meter.defaults;
+    gate.meter = meter;
+    this.regate(gate.project, gate.model, at.now);
   }
 
   /** Offers or withholds a project's keys for a model ("": for all), as its cooldowns and quota say now. */
@@ -300,7 +322,7 @@ export class Engine {
       project: NO_PROJECT,
       learnedProject: fresh.learnedProject,
       suspicion: undefined,
-      lastVerified: -Infinity,
+      lastVerified: fresh.lastVerified ?? -Infinity,
       disabledFor: fresh.disabledFor ?? ErrorClass.UNSPECIFIED,
       health: fresh.health ?? HEALTHY,
       state: 0 as KeyState,
@@ -316,6 +338,8 @@ export class Engine {
       heapIndex: -1,
     };
     (key.keys as Set<Key>).add(key);
+    key.suspicion = fresh.suspicion?.(key);
+    if (key.suspicion !== undefined) this.checks.set(key.suspicion, key.suspicion.deadline);
     const name = projectName(key);
     joinProject(this, key, name === '' ? undefined : this.project(name), now);
     key.state = stateOf(key, now);
@@ -359,7 +383,7 @@ export class Engine {
   /** What a key is suspected of, or disabled for, changed. */
   stateChanged(key: Key, now: number): void {
     key.pool.settingsVersion++;
-    this.changes.health.add(key);
+    this.changes.status.add(key);
     this.changes.announce(key, key.state);
     key.pool.refresh(key, now);
   }

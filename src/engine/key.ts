@@ -42,7 +42,7 @@ export interface Place {
 export interface Gate extends Due {
   readonly project: Project;
   readonly model: string;
-  readonly meter: Meter;
+  meter: Meter;
 }
 
 /** A model that is overloaded for everyone: a breaker across keys and pools. */

@@ -32,7 +32,7 @@ export function learn(
   const undos: Undo[] = [];
   const unsettled = settleQuota(engine, lease, result, policy, now);
   let advice = policy?.advice;
-  if (finding !== undefined && finding.delayDistrusted) {
+  if (finding?.delayDistrusted) {
     countCaller(engine, lease.caller, 'delaysDistrusted');
     undos.push(() => countCaller(engine, lease.caller, 'delaysDistrusted', -1));
   }

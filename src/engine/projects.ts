@@ -44,7 +44,7 @@ function forgetLessons(engine: Engine, caller: string, now: number): void {
 
 function setLearned(engine: Engine, key: Key, learned: Key['learnedProject'], now: number): void {
   key.learnedProject = learned;
-  engine.changes.health.add(key);
+  engine.changes.status.add(key);
   moveToProject(engine, key, now);
 }
 
@@ -112,7 +112,7 @@ function mergeProjects(engine: Engine, from: Project, into: Project, now: number
     engine.changes.gates.add(gate);
   }
   into.defaults = { ...from.defaults, ...into.defaults };
-  if (Object.keys(from.defaults).length > 0) engine.setDefaults(into, into.defaults);
+  if (Object.keys(from.defaults).length > 0) engine.setDefaults(into, into.defaults, now);
   const rests = mergedRests(into.rests, from.rests);
   if (rests !== into.rests) engine.setRests(into, rests, now);
   from.rests = [];

@@ -5,7 +5,7 @@ import type { Engine } from './engine.ts';
 import { failed } from './health.ts';
 import type { Key, Suspicion } from './key.ts';
 import { CLEARED_OF_SUSPENSION } from './policy.ts';
-import { learnProject } from './projects.ts';
+import { forgetProject, learnProject } from './projects.ts';
 import { rest, restAsFound, type Undo } from './resting.ts';
 
 /**
@@ -104,7 +104,7 @@ export function verified(
     suspicion.unanswered++;
     suspicion.unansweredClass = finding!.errorClass;
     engine.checks.set(suspicion, now + interval);
-    engine.changes.health.add(key);
+    engine.changes.status.add(key);
     engine.changes.announce(key, key.state);
     return;
   }
@@ -150,6 +150,14 @@ export function tested(engine: Engine, key: Key, model: string, finding: Finding
 export function disable(engine: Engine, key: Key, cause: ErrorClass, now: number): void {
   drop(engine, key);
   key.disabledFor = cause;
+  engine.stateChanged(key, now);
+}
+
+/** An administrator brings a key back: nothing is suspected of it, nor known of its project by errors alone. */
+export function pardon(engine: Engine, key: Key, now: number): void {
+  drop(engine, key);
+  key.disabledFor = ErrorClass.UNSPECIFIED;
+  forgetProject(engine, key, now);
   engine.stateChanged(key, now);
 }
 

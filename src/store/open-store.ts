@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../engine/clock.ts';
 import { hasDatabase } from './data-dir.ts';
 import { LeaseIds } from './lease-id.ts';
 import { loadMasterKey, type MasterKeySource } from './master-key.ts';
+import type { Probe } from './probe.ts';
 import { SecretCache } from './secret-cache.ts';
 import { openJournal } from './sqlite/open-journal.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
@@ -15,6 +16,10 @@ export interface OpenStoreOptions {
   /** Decrypted keys to keep in memory; undefined: by the number of keys. */
   cacheSize?: number;
   clock?: Clock;
+  /** The way to Gemini, for verification and tests of keys. */
+  probe?: Probe;
+  /** Whether Gemini is asked before a key that reports call dead is disabled; else the report decides. Default: if there is a probe. */
+  verify?: boolean;
   warn?: (message: string) => void;
 }
 
@@ -46,6 +51,8 @@ export async function openStore(options: OpenStoreOptions): Promise<OwnedStore> 
       leaseIds: new LeaseIds(vault.subkey('sign leases')),
       secrets: new SecretCache(options.cacheSize),
       clock: options.clock ?? systemClock(),
+      probe: options.probe,
+      verify: options.probe !== undefined && options.verify !== false,
       onFailing: (failing, cause) =>
         warn(failing ? `the store takes no writes: ${cause?.message}` : 'the store takes writes again'),
     });

@@ -22,6 +22,7 @@ export class Alarm {
   /** Now, after what is due was done. */
   advance(): number {
     const now = this.#clock.now();
+    this.#engine.moveWall(this.#clock.wallOffset(), now);
     if (this.#engine.nextDeadline <= now) {
       this.#engine.advance(now);
       // Whoever came, if only to read, is the first to notice: what time changed is to be written and told now.

@@ -109,16 +109,16 @@ export class HealthLog {
         previousState,
       });
     }
-    for (const { pool, exhausted } of changes.shifts.values()) {
+    for (const { pool, model, exhausted } of changes.shifts.values()) {
       const kind = exhausted ? HealthEventKind.POOL_EXHAUSTED : HealthEventKind.POOL_RECOVERED;
-      this.#prepared.push(this.poolEvent(kind, pool.name, time));
+      this.#prepared.push(this.poolEvent(kind, pool.name, time, model));
     }
     this.#preparedRevision = this.#revision;
   }
 
-  poolEvent(kind: HealthEventKind, pool: string, time: number): HealthChange {
+  poolEvent(kind: HealthEventKind, pool: string, time: number, model = ''): HealthChange {
     const revision = this.next();
-    return { revision, time, kind, pool, model: '', keyId: '', key: undefined, previousState: KeyState.UNSPECIFIED };
+    return { revision, time, kind, pool, model, keyId: '', key: undefined, previousState: KeyState.UNSPECIFIED };
   }
 
   /** To be told with the commit that is being made. */

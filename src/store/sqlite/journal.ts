@@ -1,3 +1,4 @@
+import type { MeterRow } from '../../engine/quota/meter-row.ts';
 import type { UsageCounts } from '../../engine/usage.ts';
 
 export type { UsageCounts } from '../../engine/usage.ts';
@@ -46,14 +47,20 @@ export interface Rows {
   pools?: PoolRow[];
   deletedPools?: string[];
   keys?: KeyRow[];
-  /** Removes the key, its health, usage, cooldowns, turns and affinities. Its leases are in endedLeases. */
+  /** Removes the key, its health, status, usage, cooldowns, quota, turns and affinities. Its leases are in endedLeases. */
   deletedKeys?: number[];
   health?: HealthRow[];
   usage?: UsageRow[];
   poolUsage?: PoolUsageRow[];
   modelUsage?: ModelUsageRow[];
+  status?: StatusRow[];
   cooldowns?: CooldownRow[];
   endedCooldowns?: Pick<CooldownRow, 'ownerKind' | 'owner' | 'model'>[];
+  quotas?: QuotaRow[];
+  endedQuotas?: Pick<QuotaRow, 'ownerKind' | 'owner' | 'model'>[];
+  meters?: StoredMeterRow[];
+  endedMeters?: Pick<StoredMeterRow, 'ownerKind' | 'owner' | 'model'>[];
+  callers?: CallerRow[];
   lanes?: LaneRow[];
   droppedLanes?: number[];
   turns?: TurnRow[];
@@ -141,14 +148,73 @@ export interface ModelUsageRow extends UsageCounts {
   model: string;
 }
 
-export interface CooldownRow {
-  ownerKind: 'key' | 'project';
-  /** The key's ordinal in decimal, or the project. */
+/** What a key is suspected of or was disabled for, and the project that errors name for it. */
+export interface StatusRow {
+  ordinal: number;
+  /** ErrorClass; 0: not. */
+  disabledFor: number;
+  /** "": none is known. */
+  learnedProject: string;
+  learnedFrom: string;
+  learnedTime: number;
+  /** ErrorClass; 0: of nothing. The rest is of the suspicion. */
+  suspectedOf: number;
+  suspectedTime: number;
+  suspectedBy: string;
+  held: boolean;
+  refusals: number;
+  unanswered: number;
+  unansweredClass: number;
+  nextCheck: number;
+  /** When Gemini was last asked about the key; null: never. */
+  verifiedTime: number | null;
+}
+
+/** Whose cooldown or quota it is. */
+interface Owned {
+  /** `solo`: the project of one key that has no known project. `model`: a model that is overloaded. */
+  ownerKind: 'key' | 'project' | 'solo' | 'model';
+  /** The key's ordinal in decimal, or the name. */
   owner: string;
   /** "": every model. */
   model: string;
+}
+
+export interface CooldownRow extends Owned {
   cause: number;
   untilTime: number;
+  sinceTime: number;
+  strikes: number;
+  /** null: never. */
+  probeTime: number | null;
+  forgetTime: number | null;
+  halfOpen: boolean;
+  /** The midnight (and some) that it lasts to; null: none. */
+  dayEnd: number | null;
+}
+
+/** Limits that an administrator set; null: none. */
+export interface QuotaRow extends Owned {
+  requestsPerMinute: number | null;
+  inputTokensPerMinute: number | null;
+  requestsPerDay: number | null;
+  tokensPerDay: number | null;
+}
+
+/** What was used of a quota, and what refusals taught of it. */
+export interface StoredMeterRow extends Owned, MeterRow {}
+
+export interface CallerRow {
+  caller: string;
+  quarantined: number;
+  confirmed: number;
+  refuted: number;
+  projectsLearned: number;
+  projectsRefused: number;
+  delaysDistrusted: number;
+  /** Of the last hour. */
+  refutations: readonly number[];
+  lessons: readonly number[];
 }
 
 export interface LaneRow {
@@ -160,6 +226,8 @@ export interface LaneRow {
   virtualTimes: readonly number[];
   /** Picks so far: what "least recently picked" is counted in. */
   picks: number;
+  /** Project that a pool stays with until it is spent, as "kind owner"; "": none. */
+  current: string;
 }
 
 export interface TurnRow {

@@ -2,17 +2,20 @@ import { serveWaiting } from '../../engine/acquire.ts';
 import { endingOf } from '../../engine/engine.ts';
 import { BalancerError, shown } from '../../engine/errors.ts';
 import { HEALTHY } from '../../engine/health.ts';
-import { type Key, keyId, ordinalOf, type Resting, stateOf } from '../../engine/key.ts';
+import { type Key, keyId, ordinalOf, projectName, type Resting, stateOf } from '../../engine/key.ts';
 import { type Lease, LeaseState } from '../../engine/lease.ts';
+import { newProject } from '../../engine/projects.ts';
+import { pardon } from '../../engine/quarantine.ts';
 import { noUsage } from '../../engine/usage.ts';
-import { HealthEventKind, KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass, HealthEventKind, KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CreateKeyOrder, HealthChange, KeyQuery, KeyView, Page, Replayable, UpdateKeyOrder } from '../store.ts';
 import { redactKey } from '../vault.ts';
 import { type AdminContext, wallNow } from './admin-context.ts';
 import type { Plan } from './committer.ts';
 import type { ModelUsageRow, Rows } from './journal.ts';
+import { ownerOf, statusRow } from './judged-rows.ts';
 import { KeyList } from './key-list.ts';
-import { healthRow, keyRow, ownerOf, poolUsageRow } from './row-writer.ts';
+import { healthRow, keyRow, poolUsageRow } from './row-writer.ts';
 import { etagOf, keyView } from './views.ts';
 
 /** Keys as administrators see and change them. */
@@ -99,7 +102,7 @@ export class KeyAdmin {
             updateTime: wallNow(this.#context),
           };
           const sealed = newApiKey === undefined ? undefined : vault.seal(key.ordinal, newApiKey);
-          const cleared = newApiKey === undefined ? {} : { health: HEALTHY, rests: [] };
+          const cleared = newApiKey === undefined ? {} : CLEARED;
           answer = this.#view(this.#expected({ ...key, settings, record, ...cleared }));
           replays.remember(order.idempotency, answer);
           const rows: Rows = { keys: [keyRow({ ordinal: key.ordinal, settings, record }, key.pool.name, sealed)] };
@@ -169,7 +172,7 @@ export class KeyAdmin {
     await committer.exclusive({
       plan: () => {
         key = engine.key(id);
-        const resting = key.project === undefined ? [key] : [key, key.project];
+        const resting = [key, key.project];
         return {
           rows: this.#clearedRows(key, resting),
           apply: () => {
@@ -208,14 +211,16 @@ export class KeyAdmin {
   /** A key as it will be once this is applied: what an answer tells has to be known before it is stored. */
   #expected(key: Key): Key {
     const { engine, clock } = this.#context;
-    const project = key.settings.project === '' ? undefined : engine.projects.get(key.settings.project);
-    const expected = { ...key, project };
+    const name = projectName(key);
+    const known = name === key.project.name ? key.project : engine.projects.get(name);
+    const expected = { ...key, project: known ?? newProject(name) };
     return { ...expected, state: stateOf(expected, clock.now()) };
   }
 
   #clearedRows(key: Key, resting: readonly Resting[]): Rows {
     return {
       health: [healthRow({ ...key, health: HEALTHY }, this.#context.clock.wallOffset())],
+      status: [statusRow({ ...key, ...CLEARED }, this.#context.clock.wallOffset())],
       endedCooldowns: resting.flatMap((each) => each.rests.map((rest) => ({ ...ownerOf(each), model: rest.model }))),
     };
   }
@@ -224,6 +229,7 @@ export class KeyAdmin {
     const { engine } = this.#context;
     engine.setHealth(key, HEALTHY, now);
     for (const each of resting) engine.setRests(each, [], now);
+    pardon(engine, key, now);
   }
 
   #refuseDuplicate(fingerprint: string): void {
@@ -236,14 +242,21 @@ export class KeyAdmin {
   }
 
   #view(key: Key): KeyView {
-    return keyView(key, this.#context.clock.wallOffset());
+    const { clock } = this.#context;
+    return keyView(key, { now: clock.now(), wallOffset: clock.wallOffset() });
   }
 }
 
 /** What a new key has beside its settings. */
 const UNUSED = {
+  kind: 'key' as const,
   slot: -1,
-  project: undefined,
+  group: -1,
+  project: newProject(''),
+  learnedProject: undefined,
+  suspicion: undefined,
+  lastVerified: -Infinity,
+  disabledFor: ErrorClass.UNSPECIFIED,
   health: HEALTHY,
   state: KeyState.UNSPECIFIED,
   active: 0,
@@ -255,6 +268,15 @@ const UNUSED = {
   keys: new Set<Key>(),
   deadline: 0,
   heapIndex: -1,
+};
+
+/** What an administrator takes away from a key by a reset, or with another API key. */
+const CLEARED = {
+  health: HEALTHY,
+  rests: [],
+  suspicion: undefined,
+  learnedProject: undefined,
+  disabledFor: ErrorClass.UNSPECIFIED,
 };
 
 const NOTHING: Plan = { rows: {}, apply: () => {} };

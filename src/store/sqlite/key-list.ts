@@ -68,9 +68,9 @@ export class KeyList {
 function matcher({ states, project, source, labels }: KeyQuery): ((key: Key) => boolean) | undefined {
   const wanted = Object.entries(labels);
   if (states.length === 0 && project === '' && source === '' && wanted.length === 0) return undefined;
-  return ({ state, settings }) =>
+  return ({ state, settings, project: own }) =>
     (states.length === 0 || states.includes(state)) &&
-    (project === '' || settings.project === project) &&
+    (project === '' || own.name === project) &&
     (source === '' || settings.source === source) &&
     wanted.every(([name, value]) => settings.labels[name] === value);
 }

@@ -174,6 +174,7 @@ function singleOrder(request: AcquireOrder): Order {
   return {
     caller: request.caller,
     model: request.model,
+    tokens: request.estimatedTokens,
     affinityKey: request.affinityKey,
     ttlMs: request.leaseTtlMs,
     sessionId: request.sessionId,
@@ -189,6 +190,7 @@ function batchOrder(request: BatchOrder): Order {
   return {
     caller: request.caller,
     model: request.model,
+    tokens: 0,
     affinityKey: '',
     ttlMs: request.leaseTtlMs,
     sessionId: '',

@@ -1,5 +1,5 @@
 import { BalancerError } from '../../engine/errors.ts';
-import { type Key, keyId } from '../../engine/key.ts';
+import { type Key, keyId, projectName } from '../../engine/key.ts';
 import { type Lease, LeaseState, leaseRef } from '../../engine/lease.ts';
 import type { LeaseGrant } from '../store.ts';
 import { pause } from './admin-context.ts';
@@ -56,7 +56,7 @@ export class LeaseGrants {
       apiKey,
       pool: key.pool.name,
       model,
-      project: key.settings.project,
+      project: projectName(key),
       ttlMs: Math.max(0, lease.expireTime - clock.now()),
       expireTime: lease.expireTime + clock.wallOffset(),
       affinityHit,

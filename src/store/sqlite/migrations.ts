@@ -74,6 +74,40 @@ const MIGRATIONS: readonly string[] = [
     created INTEGER NOT NULL, updated INTEGER NOT NULL, unchanged INTEGER NOT NULL, rejected INTEGER NOT NULL
   );
   `,
+  `
+  ALTER TABLE cooldowns ADD COLUMN since_time REAL NOT NULL DEFAULT 0;
+  ALTER TABLE cooldowns ADD COLUMN strikes INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE cooldowns ADD COLUMN probe_time REAL;
+  ALTER TABLE cooldowns ADD COLUMN forget_time REAL;
+  ALTER TABLE cooldowns ADD COLUMN half_open INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE cooldowns ADD COLUMN day_end REAL;
+  UPDATE cooldowns SET forget_time = until_time;
+  ALTER TABLE lanes ADD COLUMN current TEXT NOT NULL DEFAULT '';
+  CREATE TABLE key_status (
+    ordinal INTEGER PRIMARY KEY, disabled_for INTEGER NOT NULL, learned_project TEXT NOT NULL, learned_from TEXT NOT NULL,
+    learned_time REAL NOT NULL, suspected_of INTEGER NOT NULL, suspected_time REAL NOT NULL, suspected_by TEXT NOT NULL,
+    held INTEGER NOT NULL, refusals INTEGER NOT NULL, unanswered INTEGER NOT NULL, unanswered_class INTEGER NOT NULL,
+    next_check REAL NOT NULL, verified_time REAL
+  );
+  CREATE TABLE quotas (
+    owner_kind TEXT NOT NULL, owner TEXT NOT NULL, model TEXT NOT NULL, requests_per_minute REAL,
+    input_tokens_per_minute REAL, requests_per_day REAL, tokens_per_day REAL, PRIMARY KEY (owner_kind, owner, model)
+  ) WITHOUT ROWID;
+  CREATE TABLE meters (
+    owner_kind TEXT NOT NULL, owner TEXT NOT NULL, model TEXT NOT NULL, day_end REAL NOT NULL, day_requests REAL NOT NULL,
+    day_tokens REAL NOT NULL, day_succeeded REAL NOT NULL, day_succeeded_tokens REAL NOT NULL, minute_time REAL NOT NULL,
+    minute_requests REAL NOT NULL, minute_tokens REAL NOT NULL, requests_per_minute_learned REAL NOT NULL,
+    requests_per_minute_learned_at REAL NOT NULL, input_tokens_per_minute_learned REAL NOT NULL,
+    input_tokens_per_minute_learned_at REAL NOT NULL, requests_per_day_learned REAL NOT NULL,
+    requests_per_day_learned_at REAL NOT NULL, tokens_per_day_learned REAL NOT NULL, tokens_per_day_learned_at REAL NOT NULL,
+    PRIMARY KEY (owner_kind, owner, model)
+  ) WITHOUT ROWID;
+  CREATE TABLE callers (
+    caller TEXT PRIMARY KEY, quarantined INTEGER NOT NULL, confirmed INTEGER NOT NULL, refuted INTEGER NOT NULL,
+    projects_learned INTEGER NOT NULL, projects_refused INTEGER NOT NULL, delays_distrusted INTEGER NOT NULL,
+    refutations TEXT NOT NULL, lessons TEXT NOT NULL
+  ) WITHOUT ROWID;
+  `,
 ];
 
 /** Brings the database to this program's version, each step in a transaction of its own. */

@@ -1,11 +1,12 @@
 import { serveWaiting } from '../../engine/acquire.ts';
 import { BalancerError } from '../../engine/errors.ts';
-import { type Key, keyId } from '../../engine/key.ts';
+import { type Key, keyId, projectName } from '../../engine/key.ts';
 import { LeaseState } from '../../engine/lease.ts';
 import type { Pool } from '../../engine/pool.ts';
+import { learnProject } from '../../engine/projects.ts';
 import { renew, type Settlement, settle } from '../../engine/settle.ts';
 import { Outcome } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { Renewal, RenewOrder, Report, ReportOutcome } from '../store.ts';
+import type { KeyView, Renewal, RenewOrder, Report, ReportOutcome } from '../store.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { keyView } from './views.ts';
 
@@ -53,15 +54,14 @@ export class ReportDesk {
   }
 
   async #report(report: Report): Promise<ReportOutcome> {
-    const { engine, alarm, clock, committer, finder, latencies, replays } = this.#context;
+    const { engine, alarm, committer, finder, latencies, replays } = this.#context;
     const now = alarm.advance();
     const lease = finder.find(report.leaseId, report.caller, now);
     if (lease === 'ended') {
       const key = finder.keyOf(report.leaseId);
       // Only once the report that ended it is stored is it true that nothing more is to be done.
       await committer.confirm();
-      const view = keyView(key, clock.wallOffset());
-      return { errorClass: 0, retryAdvice: undefined, key: view, duplicate: true, late: false };
+      return { errorClass: 0, retryAdvice: undefined, key: this.#view(key), duplicate: true, late: false };
     }
     const { key } = lease;
     const settlement = settle(engine, lease, report, now);
@@ -73,7 +73,7 @@ export class ReportDesk {
     const outcome: ReportOutcome = {
       errorClass: settlement.errorClass,
       retryAdvice: adviceOf(settlement, key),
-      key: keyView(key, clock.wallOffset()),
+      key: this.#view(key),
       duplicate: false,
       late: settlement.late,
     };
@@ -82,7 +82,18 @@ export class ReportDesk {
       replays.forget(report.idempotency);
       settlement.undo(at);
     });
+    const project = report.finding?.project;
+    // Only once the report is stored: a lesson about projects cannot be undone with it.
+    if (project !== undefined && learnProject(engine, key, project, report.caller, this.#context.clock.now())) {
+      await committer.confirm();
+      outcome.key = this.#view(key);
+    }
     return outcome;
+  }
+
+  #view(key: Key): KeyView {
+    const { clock } = this.#context;
+    return keyView(key, { now: clock.now(), wallOffset: clock.wallOffset() });
   }
 }
 
@@ -93,6 +104,6 @@ function adviceOf({ advice }: Settlement, key: Key): ReportOutcome['retryAdvice'
     sameKey: advice.sameKey,
     delayMs: advice.delayMs,
     excludeKeyIds: advice.excludeKey ? [keyId(key.ordinal)] : [],
-    excludeProjects: advice.excludeProject && key.settings.project !== '' ? [key.settings.project] : [],
+    excludeProjects: advice.excludeProject && projectName(key) !== '' ? [projectName(key)] : [],
   };
 }

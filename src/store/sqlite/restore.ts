@@ -1,11 +1,29 @@
-import { Engine } from '../../engine/engine.ts';
+import { Engine, type EngineOptions } from '../../engine/engine.ts';
 import type { Key, Project } from '../../engine/key.ts';
+import type { Lane } from '../../engine/lane.ts';
 import { type Lease, LeaseState } from '../../engine/lease.ts';
 import type { Pool } from '../../engine/pool.ts';
+import { Meter } from '../../engine/quota/meter.ts';
+import type { Moment } from '../../engine/quota/moment.ts';
 import type { Rest } from '../../engine/rest.ts';
 import { DEFAULT_POOL } from '../../engine/settings.ts';
 import { noUsage } from '../../engine/usage.ts';
-import type { BootRow, CooldownRow, HealthRow, Journal, KeyRow, LaneRow, Rows, UsageRow } from './journal.ts';
+import type {
+  BootRow,
+  CallerRow,
+  CooldownRow,
+  HealthRow,
+  Journal,
+  KeyRow,
+  LaneRow,
+  QuotaRow,
+  Rows,
+  StatusRow,
+  StoredMeterRow,
+  UsageRow,
+} from './journal.ts';
+import { callerOf, learnedOf, restOf, suspicionOf } from './judged-rows.ts';
+import { limitsOf } from './quota-rows.ts';
 import type { Replays } from './replays.ts';
 import type { RowWriter } from './row-writer.ts';
 
@@ -24,11 +42,12 @@ export interface Restored {
 /** Fills a new engine with what the journal holds, so that it goes on where the last run stopped. */
 export async function restore(
   journal: Journal,
-  clock: { now: number; wallOffset: number },
+  clock: Moment,
+  options: Pick<EngineOptions, 'random' | 'verify'>,
   replays: Replays,
   makeWriter: (engine: Engine) => RowWriter,
 ): Promise<{ engine: Engine; writer: RowWriter; restored: Restored }> {
-  const engine = new Engine(journal.boot);
+  const engine = new Engine(journal.boot, { ...options, wallOffset: clock.wallOffset });
   const writer = makeWriter(engine);
   const restored: Restored = {
     meta: {},
@@ -60,17 +79,22 @@ export async function restore(
 class Loading {
   readonly #engine: Engine;
   readonly #writer: RowWriter;
-  readonly #clock: { now: number; wallOffset: number };
+  readonly #clock: Moment;
   readonly #restored: Restored;
   readonly #keys: KeyRow[] = [];
   readonly #health = new Map<number, HealthRow>();
   readonly #usage = new Map<number, UsageRow>();
   readonly #cooldowns: CooldownRow[] = [];
+  readonly #status = new Map<number, StatusRow>();
+  readonly #quotas: QuotaRow[] = [];
+  readonly #meters: StoredMeterRow[] = [];
+  readonly #callers: CallerRow[] = [];
   readonly #pools: Rows[] = [];
   readonly #lanes: LaneRow[] = [];
+  readonly #current: { pool: Pool; lane: Lane; current: string }[] = [];
   readonly #rest: Rows[] = [];
 
-  constructor(engine: Engine, writer: RowWriter, clock: { now: number; wallOffset: number }, restored: Restored) {
+  constructor(engine: Engine, writer: RowWriter, clock: Moment, restored: Restored) {
     this.#engine = engine;
     this.#writer = writer;
     this.#clock = clock;
@@ -82,6 +106,10 @@ class Loading {
     for (const row of rows.health ?? []) this.#health.set(row.ordinal, row);
     for (const row of rows.usage ?? []) this.#usage.set(row.ordinal, row);
     for (const row of rows.cooldowns ?? []) this.#cooldowns.push(row);
+    for (const row of rows.status ?? []) this.#status.set(row.ordinal, row);
+    for (const row of rows.quotas ?? []) this.#quotas.push(row);
+    for (const row of rows.meters ?? []) this.#meters.push(row);
+    for (const row of rows.callers ?? []) this.#callers.push(row);
     for (const row of rows.lanes ?? []) this.#lanes.push(row);
     if (rows.pools || rows.poolUsage || rows.modelUsage) this.#pools.push(rows);
     if (rows.turns || rows.leases || rows.affinities) this.#rest.push(rows);
@@ -90,9 +118,18 @@ class Loading {
   finish(): void {
     this.#addPools();
     this.#addKeys();
+    this.#restoreQuotas();
+    for (const row of this.#callers) {
+      this.#engine.callers.set(row.caller, callerOf(row, this.#clock.wallOffset));
+    }
     for (const rows of this.#rest) this.#restoreTurns(rows);
     for (const pool of this.#engine.pools.values()) {
       for (const key of pool.keys) if (key !== undefined) pool.place(key, this.#clock.now);
+    }
+    for (const { pool, lane, current } of this.#current) {
+      const [kind = '', ...owner] = current.split(' ');
+      const project = this.#projectOf(kind, owner.join(' '));
+      lane.current = project?.places.find((place) => place.pool === pool)?.group ?? -1;
     }
     for (const rows of this.#rest) {
       this.#restoreLeases(rows);
@@ -146,6 +183,7 @@ class Loading {
       const lane = row.model === '' ? pool.general : this.#engine.lane(row.lane, row.model, pool.ordinals);
       lane.virtualTimes.set(row.virtualTimes);
       lane.picks = row.picks;
+      this.#current.push({ pool, lane, current: row.current });
       lane.lastUsed = this.#clock.now;
       pool.lanes.set(row.model, lane);
     }
@@ -158,6 +196,7 @@ class Loading {
       const pool = this.#engine.pools.get(row.pool);
       if (pool === undefined) continue;
       const health = this.#health.get(row.ordinal);
+      const status = this.#status.get(row.ordinal);
       const usage = noUsage();
       const { ordinal: _, ...counts } = this.#usage.get(row.ordinal) ?? { ordinal: 0 };
       Object.assign(usage, counts);
@@ -182,6 +221,10 @@ class Loading {
           usage,
           rests: rests.get(`key ${ordinal}`) ?? [],
           lastAcquire: this.#time(health?.lastAcquireTime),
+          learnedProject: learnedOf(status, this.#clock),
+          disabledFor: (status?.disabledFor ?? 0) as 0,
+          suspicion: (key) => status && suspicionOf(status, key, this.#clock),
+          lastVerified: this.#time(status?.verifiedTime),
           ...(health === undefined
             ? {}
             : {
@@ -201,16 +244,42 @@ class Loading {
       this.#restored.lastOrdinal = Math.max(this.#restored.lastOrdinal, ordinal);
       for (const rest of key.rests) this.#writer.knowRest(key, rest.model);
     }
-    for (const [owner, ofOwner] of rests) {
-      const name = owner.startsWith('project ') ? owner.slice('project '.length) : undefined;
-      if (name !== undefined) this.#restProject(name, ofOwner);
+    for (const [name, ofOwner] of rests) {
+      const space = name.indexOf(' ');
+      const kind = name.slice(0, space);
+      const owner = name.slice(space + 1);
+      const resting = kind === 'model' ? this.#engine.breaker(owner) : this.#projectOf(kind, owner);
+      if (resting === undefined) continue;
+      for (const rest of ofOwner) this.#writer.knowRest(resting, rest.model);
+      this.#engine.setRests(resting, ofOwner, this.#clock.now);
     }
   }
 
-  #restProject(name: string, rests: readonly Rest[]): void {
-    const project: Project = this.#engine.project(name);
-    for (const rest of rests) this.#writer.knowRest(project, rest.model);
-    this.#engine.setRests(project, rests, this.#clock.now);
+  /** undefined: none, or the key that it was of has another project now. */
+  #projectOf(kind: string, owner: string): Project | undefined {
+    if (kind === 'project') return this.#engine.project(owner);
+    const key = kind === 'solo' ? this.#engine.keys.get(Number(owner)) : undefined;
+    return key?.project.name === '' ? key.project : undefined;
+  }
+
+  #restoreQuotas(): void {
+    const at = this.#clock;
+    for (const row of this.#quotas) {
+      const project = this.#projectOf(row.ownerKind, row.owner);
+      if (project === undefined) continue;
+      this.#writer.knowQuota(project, row.model);
+      if (row.model === '') this.#engine.setDefaults(project, limitsOf(row), at.now);
+      else this.#engine.setLimits(project, row.model, limitsOf(row), at.now);
+    }
+    for (const row of this.#meters) {
+      const project = this.#projectOf(row.ownerKind, row.owner);
+      const gate = project && this.#engine.gateFor(project, row.model);
+      if (gate === undefined) continue;
+      this.#writer.knowQuota(gate.project, row.model);
+      const meter = Meter.restore(row.model, row, at);
+      meter.merge(gate.meter, at);
+      this.#engine.replaceMeter(gate, meter, at);
+    }
   }
 
   #restoreTurns(rows: Rows): void {
@@ -239,9 +308,13 @@ class Loading {
         model: row.model,
         caller: row.caller,
         acquireTime: row.acquireTime - this.#clock.wallOffset,
+        callTime: row.acquireTime - this.#clock.wallOffset,
         expireTime: row.expireTime - this.#clock.wallOffset,
         state: row.state,
         sessionId: row.sessionId,
+        tokens: 0,
+        booking: undefined,
+        trials: undefined,
         lastOutcome: row.lastOutcome as 0,
         deadline: 0,
         heapIndex: -1,
@@ -255,7 +328,7 @@ class Loading {
     const rests = new Map<string, Rest[]>();
     for (const row of this.#cooldowns) {
       const name = `${row.ownerKind} ${row.owner}`;
-      const rest = { model: row.model, cause: row.cause as 0, until: row.untilTime - this.#clock.wallOffset };
+      const rest = restOf(row, this.#clock);
       const ofOwner = rests.get(name);
       if (ofOwner === undefined) rests.set(name, [rest]);
       else ofOwner.push(rest);

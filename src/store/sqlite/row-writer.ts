@@ -1,32 +1,32 @@
 import type { Changes } from '../../engine/changes.ts';
 import type { Engine } from '../../engine/engine.ts';
-import type { Key, Resting } from '../../engine/key.ts';
+import type { Key, Project, Resting } from '../../engine/key.ts';
 import { type Lane, TIERS } from '../../engine/lane.ts';
 import { LATE_MS, type Lease, LeaseState } from '../../engine/lease.ts';
 import type { Pool } from '../../engine/pool.ts';
+import type { Moment } from '../../engine/quota/moment.ts';
 import type { PoolSettings } from '../../engine/settings.ts';
-import type {
-  AffinityRow,
-  CooldownRow,
-  HealthRow,
-  KeyRow,
-  LeaseRow,
-  PoolRow,
-  PoolUsageRow,
-  Rows,
-  TurnRow,
-} from './journal.ts';
+import type { AffinityRow, HealthRow, KeyRow, LeaseRow, PoolRow, PoolUsageRow, Rows, TurnRow } from './journal.ts';
+import { callerRow, ownerOf, restRow, statusRow } from './judged-rows.ts';
+import { QuotaRows } from './quota-rows.ts';
 
 /** Turns what the engine touched into rows that say how it stands now. Times become wall-clock times. */
 export class RowWriter {
   readonly #engine: Engine;
   /** Models for which a key or project may have a stored cooldown: those no longer in force have to be deleted. */
   readonly #storedRests = new Map<Resting, Set<string>>();
+  readonly #quotas: QuotaRows;
   /** Turns that rowsOf() wrote and that are not stored yet. */
   #pendingTurns: { lane: Lane; slots: number[] }[] = [];
 
   constructor(engine: Engine) {
     this.#engine = engine;
+    this.#quotas = new QuotaRows(engine);
+  }
+
+  /** A quota that an earlier run stored. */
+  knowQuota(project: Project, model: string): void {
+    this.#quotas.know(project, model);
   }
 
   /** A cooldown that an earlier run stored. */
@@ -36,7 +36,7 @@ export class RowWriter {
     else models.add(model);
   }
 
-  rowsOf(changes: Changes, wallOffset: number): Rows {
+  rowsOf(changes: Changes, { now, wallOffset }: Moment): Rows {
     const rows: Rows = {};
     const keys = this.#engine.keys;
     const living = (key: Key): boolean => keys.get(key.ordinal) === key;
@@ -61,6 +61,12 @@ export class RowWriter {
     if (changes.droppedLanes.size > 0) rows.droppedLanes = [...changes.droppedLanes];
     if (changes.resting.size > 0) this.#cooldowns(changes, rows, wallOffset);
     if (changes.affinities.size > 0) this.#affinities(changes, rows, wallOffset);
+    if (changes.status.size > 0) {
+      rows.status = [];
+      for (const key of changes.status) if (living(key)) rows.status.push(statusRow(key, wallOffset));
+    }
+    if (changes.gates.size > 0 || changes.defaults.size > 0) this.#quotas.add(changes, rows, { now, wallOffset });
+    if (changes.callers.size > 0) rows.callers = [...changes.callers].map((caller) => callerRow(caller, wallOffset));
     return rows;
   }
 
@@ -93,6 +99,7 @@ export class RowWriter {
         model: lane.model,
         virtualTimes: Array.from({ length: TIERS }, (_, tier) => lane.virtualTimes[tier]!),
         picks: lane.picks,
+        current: currentOf(pool, lane),
       });
       const slots = [...lane.touched];
       lane.touched.clear();
@@ -113,7 +120,7 @@ export class RowWriter {
       const owner = ownerOf(resting);
       const stored = this.#storedRests.get(resting) ?? new Set();
       for (const rest of resting.rests) {
-        rows.cooldowns.push({ ...owner, model: rest.model, cause: rest.cause, untilTime: rest.until + wallOffset });
+        rows.cooldowns.push({ ...owner, ...restRow(rest, wallOffset) });
       }
       for (const model of stored) {
         if (!resting.rests.some((rest) => rest.model === model)) rows.endedCooldowns.push({ ...owner, model });
@@ -215,9 +222,12 @@ export function poolRow(settings: PoolSettings, version: number): PoolRow {
   return { ...settings, selection: settings.selection as number, version };
 }
 
-export function ownerOf(resting: Resting): Pick<CooldownRow, 'ownerKind' | 'owner'> {
-  if ('name' in resting) return { ownerKind: 'project', owner: resting.name as string };
-  return { ownerKind: 'key', owner: String((resting as Key).ordinal) };
+/** The project that a pool stays with in the lane, as it is stored. */
+function currentOf(pool: Pool, lane: Lane): string {
+  const project = pool.groups[lane.current];
+  if (project === undefined) return '';
+  const { ownerKind, owner } = ownerOf(project);
+  return `${ownerKind} ${owner}`;
 }
 
 /** Late reports of a lease are taken until then. */

@@ -4,6 +4,7 @@ import type { Engine } from '../../engine/engine.ts';
 import type { Pool } from '../../engine/pool.ts';
 import type { LeaseIds } from '../lease-id.ts';
 import { MasterKeyError } from '../master-key.ts';
+import type { Probe } from '../probe.ts';
 import type { SecretCache } from '../secret-cache.ts';
 import type {
   AcquireOrder,
@@ -16,6 +17,8 @@ import type {
   ImportOutcome,
   ImportView,
   KeyQuery,
+  KeyTestOrder,
+  KeyTestView,
   KeyView,
   LeaseGrant,
   LeaseView,
@@ -23,6 +26,8 @@ import type {
   PoolSettings,
   PoolStatsView,
   PoolView,
+  QuotaOrder,
+  QuotaView,
   RemovedKey,
   Renewal,
   RenewOrder,
@@ -46,14 +51,17 @@ import { LeaseAdmin } from './lease-admin.ts';
 import type { LeaseContext } from './lease-context.ts';
 import { LeaseDesk } from './lease-desk.ts';
 import { LeaseFinder } from './lease-finder.ts';
+import { LeaseGrants } from './lease-grants.ts';
 import { countKeys, modelUsages } from './model-stats.ts';
 import { PoolAdmin } from './pool-admin.ts';
+import { QuotaAdmin } from './quota-admin.ts';
 import { Replays } from './replays.ts';
 import { ReportDesk } from './report-desk.ts';
 import { restore } from './restore.ts';
 import { RowWriter } from './row-writer.ts';
 import { StoredChanges } from './stored-changes.ts';
-import { latencyView, poolStats, totalStats } from './views.ts';
+import { VerificationDesk } from './verification-desk.ts';
+import { callerViews, latencyView, poolStats, totalStats } from './views.ts';
 
 export interface SqliteStoreOptions {
   journal: Journal;
@@ -61,6 +69,9 @@ export interface SqliteStoreOptions {
   leaseIds: LeaseIds;
   secrets: SecretCache;
   clock: Clock;
+  /** Whether Gemini is asked before a suspected key is disabled; needs `probe`. */
+  verify: boolean;
+  probe: Probe | undefined;
   /** Told when the store stops taking writes, and when it resumes. */
   onFailing?: (failing: boolean, cause: Error | undefined) => void;
 }
@@ -86,6 +97,8 @@ export class SqliteStore implements Store {
   readonly #leases: LeaseAdmin;
   readonly #pools: PoolAdmin;
   readonly #importer: Importer;
+  readonly #quotas: QuotaAdmin;
+  readonly #verification: VerificationDesk;
 
   private constructor(options: SqliteStoreOptions, loaded: Awaited<ReturnType<typeof restore>>, replays: Replays) {
     const { journal, clock } = options;
@@ -110,6 +123,7 @@ export class SqliteStore implements Store {
     });
     this.#alarm = new Alarm(engine, clock, () => {
       if (!engine.changes.empty) this.#committer.touch();
+      this.#verification.poke();
     });
     const leasing: LeaseContext = {
       ...options,
@@ -122,6 +136,7 @@ export class SqliteStore implements Store {
     };
     this.#leaseDesk = new LeaseDesk(leasing);
     this.#reportDesk = new ReportDesk(leasing);
+    this.#verification = new VerificationDesk(leasing, new LeaseGrants(leasing), options.probe);
     let { lastOrdinal } = restored;
     const managing: AdminContext = {
       ...options,
@@ -140,6 +155,7 @@ export class SqliteStore implements Store {
     this.#leases = new LeaseAdmin(managing);
     this.#pools = new PoolAdmin(managing);
     this.#importer = new Importer(managing, this.#keys);
+    this.#quotas = new QuotaAdmin(managing);
   }
 
   /** Goes on where the journal's last owner stopped. */
@@ -147,7 +163,14 @@ export class SqliteStore implements Store {
     const { clock, journal } = options;
     const replays = new Replays(() => clock.now() + clock.wallOffset());
     const at = { now: clock.now(), wallOffset: clock.wallOffset() };
-    const loaded = await restore(journal, at, replays, (engine) => new RowWriter(engine));
+    const { verify } = options;
+    const loaded = await restore(
+      journal,
+      at,
+      { random: Math.random, verify },
+      replays,
+      (engine) => new RowWriter(engine),
+    );
     await checkMasterKey(options, loaded.restored.meta.master_key_check);
     const store = new SqliteStore(options, loaded, replays);
     await store.#importer.start();
@@ -164,8 +187,10 @@ export class SqliteStore implements Store {
     return this.#leaseDesk.acquireBatches(request, signal);
   }
 
-  report(report: Report): Promise<ReportOutcome> {
-    return this.#reportDesk.report(report);
+  async report(report: Report): Promise<ReportOutcome> {
+    const outcome = await this.#reportDesk.report(report);
+    this.#verification.poke();
+    return outcome;
   }
 
   renew(order: RenewOrder): Promise<Renewal> {
@@ -188,11 +213,12 @@ export class SqliteStore implements Store {
       const counted = pools.filter(isNamed);
       // All usage of one moment, before keys are counted, which takes a while.
       for (const pool of counted) stats.get(pool)!.models = modelUsages(pool);
-      for (const pool of counted) await countKeys(pool, stats.get(pool)!.models, clock);
+      for (const pool of counted) await countKeys(this.#engine, pool, stats.get(pool)!.models, clock);
     }
     return {
       total,
       pools: pools.filter(isNamed).map((pool) => stats.get(pool)!),
+      callers: callerViews(this.#engine.callers.values()),
       databaseBytes: await journal.sizeBytes(),
       cache: { size: secrets.size, capacity: secrets.capacity, hits: secrets.hits, misses: secrets.misses },
       keysBytes: this.#keysBytes(),
@@ -223,6 +249,23 @@ export class SqliteStore implements Store {
   async getKey(id: string): Promise<KeyView> {
     this.#alarm.advance();
     return this.#keys.get(id);
+  }
+
+  testKey(order: KeyTestOrder): Promise<KeyTestView> {
+    return this.#verification.test(order);
+  }
+
+  async listQuotas(query: { project: string; after: string; limit: number }): Promise<Page<QuotaView>> {
+    this.#alarm.advance();
+    return this.#quotas.list(query);
+  }
+
+  setQuota(order: QuotaOrder): Promise<QuotaView> {
+    return this.#quotas.set(order);
+  }
+
+  deleteQuota(order: { project: string; model: string }): Promise<void> {
+    return this.#quotas.delete(order);
   }
 
   async listKeys(query: KeyQuery): Promise<Page<KeyView> & { totalSize: number }> {
@@ -290,6 +333,7 @@ export class SqliteStore implements Store {
 
   async close(): Promise<void> {
     this.drain();
+    await this.#verification.close();
     this.#alarm.close();
     await this.#committer.flush();
     this.#committer.close();

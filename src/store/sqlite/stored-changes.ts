@@ -30,11 +30,11 @@ export class StoredChanges {
 
   rowsOf(changes: Changes): Rows {
     const { engine, clock, boot, writer, finder, replays, healthLog } = this.#parts;
-    const wallOffset = clock.wallOffset();
-    const wallNow = clock.now() + wallOffset;
+    const at = { now: clock.now(), wallOffset: clock.wallOffset() };
+    const wallNow = at.now + at.wallOffset;
     this.#changes = changes;
-    healthLog.prepare(changes, engine, wallNow, (key) => keyView(key, wallOffset));
-    const rows = writer.rowsOf(changes, wallOffset);
+    healthLog.prepare(changes, engine, wallNow, (key) => keyView(key, at));
+    const rows = writer.rowsOf(changes, at);
     rows.boots = [{ boot, startTime: finder.startTime, watermark: engine.lastSeq }];
     rows.revision = healthLog.revision;
     const reclaimed = finder.unwritten();

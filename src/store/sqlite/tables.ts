@@ -1,3 +1,4 @@
+import { LIMIT_NAMES } from '../../engine/quota/limits.ts';
 import type { Rows } from './journal.ts';
 
 /** How a field is kept in its column, where that is not as it is. */
@@ -25,6 +26,9 @@ const COUNTS = [
   'outputTokens',
   'cachedTokens',
 ] as const;
+
+/** What names a cooldown or quota. */
+const OWNED = ['ownerKind', 'owner', 'model'];
 
 function table(rows: keyof Rows, name: string, key: string[], fields: string[], codecs: Table['codecs'] = {}): Table {
   return { rows, table: name, key, fields: [...key, ...fields], codecs };
@@ -92,8 +96,63 @@ export const TABLES: readonly Table[] = [
     ],
   ),
   table('usage', 'key_usage', ['ordinal'], [...COUNTS]),
-  table('cooldowns', 'cooldowns', ['ownerKind', 'owner', 'model'], ['cause', 'untilTime']),
-  table('lanes', 'lanes', ['lane'], ['pool', 'model', 'virtualTimes', 'picks'], { virtualTimes: 'json' }),
+  table(
+    'status',
+    'key_status',
+    ['ordinal'],
+    [
+      'disabledFor',
+      'learnedProject',
+      'learnedFrom',
+      'learnedTime',
+      'suspectedOf',
+      'suspectedTime',
+      'suspectedBy',
+      'held',
+      'refusals',
+      'unanswered',
+      'unansweredClass',
+      'nextCheck',
+      'verifiedTime',
+    ],
+    { held: 'flag' },
+  ),
+  table(
+    'cooldowns',
+    'cooldowns',
+    OWNED,
+    ['cause', 'untilTime', 'sinceTime', 'strikes', 'probeTime', 'forgetTime', 'halfOpen', 'dayEnd'],
+    { halfOpen: 'flag' },
+  ),
+  table('quotas', 'quotas', OWNED, [...LIMIT_NAMES]),
+  table('meters', 'meters', OWNED, [
+    'dayEnd',
+    'dayRequests',
+    'dayTokens',
+    'daySucceeded',
+    'daySucceededTokens',
+    'minuteTime',
+    'minuteRequests',
+    'minuteTokens',
+    ...LIMIT_NAMES.flatMap((name) => [`${name}Learned`, `${name}LearnedAt`]),
+  ]),
+  table(
+    'callers',
+    'callers',
+    ['caller'],
+    [
+      'quarantined',
+      'confirmed',
+      'refuted',
+      'projectsLearned',
+      'projectsRefused',
+      'delaysDistrusted',
+      'refutations',
+      'lessons',
+    ],
+    { refutations: 'json', lessons: 'json' },
+  ),
+  table('lanes', 'lanes', ['lane'], ['pool', 'model', 'virtualTimes', 'picks', 'current'], { virtualTimes: 'json' }),
   table('turns', 'turns', ['lane', 'ordinal'], ['pass', 'lastPick']),
   table(
     'leases',

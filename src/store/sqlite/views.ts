@@ -1,12 +1,23 @@
 import type { RecordableHistogram } from 'node:perf_hooks';
-import { effectiveWeight, type Key, keyId } from '../../engine/key.ts';
+import type { CallerRecord } from '../../engine/callers.ts';
+import { effectiveWeight, type Key, keyId, projectName } from '../../engine/key.ts';
 import type { Pool } from '../../engine/pool.ts';
+import type { Moment } from '../../engine/quota/moment.ts';
+import { blocksUntil, type Rest } from '../../engine/rest.ts';
 import { acquired, noUsage, type UsageCounts } from '../../engine/usage.ts';
 import { KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { CooldownView, KeyView, LatencyView, PoolStatsView, UsageView } from '../store.ts';
+import type {
+  CallerView,
+  CooldownView,
+  KeyView,
+  LatencyView,
+  PoolStatsView,
+  UsageView,
+  VerificationView,
+} from '../store.ts';
 import type { PoolLatencies } from './latencies.ts';
 
-export function keyView(key: Key, wallOffset: number): KeyView {
+export function keyView(key: Key, { now, wallOffset }: Moment): KeyView {
   const { settings, health, record } = key;
   const wall = (time: number | undefined): number | undefined => (time === undefined ? undefined : time + wallOffset);
   return {
@@ -20,7 +31,10 @@ export function keyView(key: Key, wallOffset: number): KeyView {
     updateTime: record.updateTime,
     state: key.state,
     effectiveWeight: effectiveWeight(key),
-    cooldowns: cooldownsOf(key, wallOffset),
+    cooldowns: cooldownsOf(key, { now, wallOffset }),
+    verification: verificationOf(key, wallOffset),
+    quotaProject: projectName(key),
+    projectLearned: key.settings.project === '' && key.learnedProject !== undefined,
     consecutiveFailures: health.consecutiveFailures,
     lastErrorClass: health.lastErrorClass,
     lastSuccessTime: wall(health.lastSuccess),
@@ -41,15 +55,48 @@ export function usageView(counts: UsageCounts, active: number): UsageView {
   return { ...counts, acquired: acquired(counts, active) };
 }
 
-function cooldownsOf(key: Key, wallOffset: number): CooldownView[] {
-  const views: CooldownView[] = [];
-  for (const rest of key.rests) {
-    views.push({ model: rest.model, cause: rest.cause, untilTime: rest.until + wallOffset, projectWide: false });
-  }
-  for (const rest of key.project?.rests ?? []) {
-    views.push({ model: rest.model, cause: rest.cause, untilTime: rest.until + wallOffset, projectWide: true });
-  }
-  return views;
+/** Those in force; one that has ended and is only remembered is none. A key in quarantine shows what it is suspected of. */
+function cooldownsOf(key: Key, { now, wallOffset }: Moment): CooldownView[] {
+  const view = (rest: Rest, projectWide: boolean): CooldownView => ({
+    model: rest.model,
+    cause: rest.cause,
+    untilTime: Math.max(rest.until, blocksUntil(rest, now)) + wallOffset,
+    projectWide,
+    probeTime: rest.probeAt < rest.until ? rest.probeAt + wallOffset : undefined,
+  });
+  const inForce = (rest: Rest): boolean => rest.until > now || blocksUntil(rest, now) > 0;
+  const { suspicion } = key;
+  return [
+    ...(suspicion?.held
+      ? [
+          {
+            model: '',
+            cause: suspicion.cause,
+            untilTime: suspicion.deadline + wallOffset,
+            projectWide: false,
+            probeTime: undefined,
+          },
+        ]
+      : []),
+    ...key.rests.filter(inForce).map((rest) => view(rest, false)),
+    ...key.project.rests.filter(inForce).map((rest) => view(rest, true)),
+  ];
+}
+
+function verificationOf({ suspicion }: Key, wallOffset: number): VerificationView | undefined {
+  if (suspicion === undefined) return undefined;
+  const { refusals, unanswered, unansweredClass } = suspicion;
+  return { nextTime: suspicion.deadline + wallOffset, refusals, unanswered, unansweredClass };
+}
+
+/** Callers shown; those most often wrong first. */
+const MAX_CALLERS = 100;
+
+export function callerViews(callers: Iterable<CallerRecord>): CallerView[] {
+  return [...callers]
+    .sort((a, b) => b.refuted - a.refuted || (a.name < b.name ? -1 : 1))
+    .slice(0, MAX_CALLERS)
+    .map(({ name, refutations: _, lessons: __, ...counts }) => ({ ...counts, caller: name }));
 }
 
 /** Costs the same however many keys there are. */

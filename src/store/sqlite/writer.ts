@@ -17,7 +17,10 @@ import { column, decode, deleteSql, encode, IMPORTS, selectSql, TABLES, upsertSq
 const PART = 5_000;
 
 /** Tables that hold rows of a key beside its own. */
-const OF_KEY = ['key_secrets', 'key_health', 'key_usage', 'turns', 'affinities', 'leases'] as const;
+const OF_KEY = ['key_secrets', 'key_health', 'key_status', 'key_usage', 'turns', 'affinities', 'leases'] as const;
+
+/** What names a cooldown or quota. */
+const OWNED = ['ownerKind', 'owner', 'model'] as const;
 
 /** The database, used by one thread: opens it as its only owner, writes rows, reads them back. */
 export class Writer {
@@ -122,7 +125,9 @@ export class Writer {
       this.#prepared('INSERT OR REPLACE INTO key_secrets (ordinal, sealed) VALUES (?, ?)').run(ordinal, sealed);
     }
     this.#deleteLeases(rows.endedLeases);
-    this.#delete('cooldowns', ['ownerKind', 'owner', 'model'], rows.endedCooldowns);
+    this.#delete('cooldowns', OWNED, rows.endedCooldowns);
+    this.#delete('quotas', OWNED, rows.endedQuotas);
+    this.#delete('meters', OWNED, rows.endedMeters);
     this.#delete('affinities', ['pool', 'affinityKey'], rows.droppedAffinities);
     for (const ordinal of rows.deletedKeys ?? []) this.#deleteKey(ordinal);
     for (const pool of rows.deletedPools ?? []) this.#deletePool(pool);
@@ -150,7 +155,9 @@ export class Writer {
 
   #deleteKey(ordinal: number): void {
     for (const table of OF_KEY) this.#prepared(deleteSql(table, ['ordinal'])).run(ordinal);
-    this.#prepared("DELETE FROM cooldowns WHERE owner_kind = 'key' AND owner = ?").run(String(ordinal));
+    for (const table of ['cooldowns', 'quotas', 'meters']) {
+      this.#prepared(`DELETE FROM ${table} WHERE owner_kind IN ('key', 'solo') AND owner = ?`).run(String(ordinal));
+    }
     this.#prepared(deleteSql('api_keys', ['ordinal'])).run(ordinal);
   }
 
