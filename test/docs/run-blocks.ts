@@ -52,6 +52,7 @@ export async function runBlocks(document: string, fences: readonly Fence[], gemi
     KEYBALANCER_GRPC: `127.0.0.1:${grpc}`,
     KEYBALANCER_HTTP: `127.0.0.1:${http}`,
     GOOGLE_GEMINI_BASE_URL: geminiUrl,
+    KEYBALANCER_GEMINI_BASE_URL: geminiUrl,
   };
   return shell(script.join('\n'), dir, environment);
 }
