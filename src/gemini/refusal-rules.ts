@@ -1,7 +1,7 @@
 import { ErrorClass } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Evidence } from './evidence.ts';
 import type { Scope } from './finding.ts';
-import { begins, both, either, httpStatus, leadSays, type Rule, reason } from './rule.ts';
+import { begins, beginsRefusal, both, either, httpStatus, leadSays, type Rule, reason } from './rule.ts';
 
 /** A key of the pool, or the whole project behind it. */
 function suspendedScope({ message, metadata }: Evidence): Scope {
@@ -42,8 +42,10 @@ export const REFUSAL_RULES: readonly Rule[] = [
       'ErrorInfo reason API_KEY_INVALID (or an ACCESS_TOKEN reason), or a message that is "API key not valid", "not found" or "expired"',
     applies: either(
       reason('API_KEY_INVALID', 'ACCESS_TOKEN_TYPE_UNSUPPORTED', 'ACCESS_TOKEN_EXPIRED', 'ACCOUNT_STATE_INVALID'),
-      // All there is in the message: words that a request may have put there come between quotation marks, or go on.
-      begins(/^API key (?:not valid|not found|expired|invalid)[^"'`{\n]{0,150}$/i),
+      // All there is in the message: where it repeats a request, something else comes before or behind.
+      begins(
+        /^API key (?:not valid|not found|expired|invalid)(?:\.|\. (?:Please|Make sure|See|Learn) [^"'`{\n.]{1,100}\.?)?$/i,
+      ),
     ),
     errorClass: ErrorClass.KEY_INVALID,
     scope: 'key',
@@ -51,7 +53,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
   {
     name: 'api-key-leaked',
     because: 'the message begins "Your API key was reported as leaked"',
-    applies: begins(/^Your API key was reported as leaked/),
+    applies: beginsRefusal(/^Your API key was reported as leaked/),
     errorClass: ErrorClass.KEY_SUSPENDED,
     scope: 'key',
   },
@@ -61,7 +63,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
       'ErrorInfo reason CONSUMER_SUSPENDED, or a message "Consumer ... has been suspended", which names the key or the project',
     applies: either(
       reason('CONSUMER_SUSPENDED'),
-      begins(/^Permission denied: Consumer '[^'\n]{1,200}' has been suspended/),
+      beginsRefusal(/^Permission denied: Consumer '[^'\n]{1,200}' has been suspended/),
     ),
     errorClass: ErrorClass.KEY_SUSPENDED,
     scope: suspendedScope,
@@ -72,7 +74,9 @@ export const REFUSAL_RULES: readonly Rule[] = [
       'ErrorInfo reason GCP_SUSPENDED or TOS_VIOLATION, or a message that begins "Your project has been denied access"',
     applies: either(
       reason('GCP_SUSPENDED', 'TOS_VIOLATION'),
-      begins(/^(?:Your project has been denied access|This service has been disabled in this account for violation)/),
+      beginsRefusal(
+        /^(?:Your project has been denied access|This service has been disabled in this account for violation)/,
+      ),
     ),
     errorClass: ErrorClass.KEY_SUSPENDED,
     scope: 'project',
@@ -123,14 +127,16 @@ export const REFUSAL_RULES: readonly Rule[] = [
     name: 'billing-disabled',
     because:
       'ErrorInfo reason BILLING_DISABLED, or a message that begins "This API method requires billing to be enabled"',
-    applies: either(reason('BILLING_DISABLED'), begins(/^This API method requires billing to be enabled/)),
+    applies: either(reason('BILLING_DISABLED'), beginsRefusal(/^This API method requires billing to be enabled/)),
     errorClass: ErrorClass.BILLING,
     scope: 'project',
   },
   {
     name: 'billed-users-only',
     because: 'the message says that the model is only accessible to billed users',
-    applies: begins(/^[\w .-]{1,80} is only accessible to billed users/),
+    applies: begins(
+      /^(?:Imagen|Veo|Lyria|Gemini|(?:This|The) (?:model|API|feature))\b[\w .-]{0,60} is only accessible to billed users/,
+    ),
     errorClass: ErrorClass.BILLING,
     scope: 'project-model',
   },
@@ -140,7 +146,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
     name: 'location-needs-billing',
     because: 'the message says that in this country only projects with billing may call',
     applies: begins(
-      /^(?:[\w .-]{0,80}free tier is not available in your country|User location is not supported for the API use without a billing account)/i,
+      /^(?:(?:The )?(?:Gemini|Google)[\w .-]{0,60} free tier is not available in your country|User location is not supported for the API use without a billing account)/i,
     ),
     errorClass: ErrorClass.LOCATION,
     scope: 'project',
@@ -150,7 +156,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
     because: 'the message says that the place of the calling host is not supported',
     applies: either(
       begins(
-        /^(?:User location is not supported|[\w .-]{1,80} (?:is|are) not (?:available|supported) in your (?:country|region|location))/,
+        /^(?:User location is not supported|(?!The File|Invalid|Unsupported|Unknown)[\w .-]{1,80} (?:is|are) not (?:available|supported) in your (?:country|region|location))/,
       ),
       httpStatus(451),
     ),
@@ -184,7 +190,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
     because: 'ErrorInfo reason API_KEY_SERVICE_BLOCKED, or a message that requests to this API are blocked',
     applies: either(
       reason('API_KEY_SERVICE_BLOCKED', 'USER_BLOCKED_BY_ADMIN'),
-      begins(/^Requests to this API \S{1,200} method \S{1,200} are blocked/),
+      beginsRefusal(/^Requests to this API \S{1,200} method \S{1,200} are blocked/),
     ),
     errorClass: ErrorClass.PERMISSION,
     scope: 'key',
@@ -195,7 +201,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
       'ErrorInfo reason API_KEY_..._BLOCKED, or a message that the key is restricted to other websites, addresses or apps',
     applies: either(
       ({ reasons }) => reasons.some((found) => /^API_KEY_[A-Z_]{1,60}_BLOCKED$/.test(found)),
-      begins(
+      beginsRefusal(
         /^(?:Requests from (?:referer|this (?:Android|iOS) client)|The provided API key has an IP address restriction)/,
       ),
     ),
@@ -214,7 +220,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
         'USER_PROJECT_DENIED',
         'RESOURCE_PROJECT_INVALID',
       ),
-      begins(/^(?:[\w .-]{1,80} has not been used in project |Permission denied on resource project )/),
+      beginsRefusal(/^(?:[\w .-]{1,80} has not been used in project |Permission denied on resource project )/),
     ),
     errorClass: ErrorClass.PERMISSION,
     scope: 'project',
@@ -225,7 +231,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
       'ErrorInfo reason SECURITY_POLICY_VIOLATED or ORG_RESTRICTION_VIOLATION, or a message that the organization’s policy prohibits the request',
     applies: either(
       reason('SECURITY_POLICY_VIOLATED', 'ORG_RESTRICTION_VIOLATION', 'RESOURCE_USAGE_RESTRICTION_VIOLATED'),
-      begins(/^Request is prohibited by organization['’]s policy/),
+      beginsRefusal(/^Request is prohibited by organization['’]s policy/),
     ),
     errorClass: ErrorClass.PERMISSION,
     scope: 'project',

@@ -33,6 +33,12 @@ export const begins =
   ({ message }) =>
     pattern.test(message);
 
+/** For sentences that no 400 begins with, so that no words of a request are taken for one. */
+export const beginsRefusal =
+  (pattern: RegExp): Test =>
+  ({ httpStatus, message }) =>
+    httpStatus !== 400 && pattern.test(message);
+
 /** For failures that repeat nothing of a request: a 400 repeats its fields, a 404 its names. */
 export const leadSays =
   (...phrases: string[]): Test =>
