@@ -91,5 +91,5 @@ function words(texts: readonly string[]): readonly string[] {
 }
 
 function word(text: string): string {
-  return excerpt(text, MAX_WORD_BYTES);
+  return excerpt(text, MAX_WORD_BYTES).replace(/\s/g, ' ');
 }

@@ -103,7 +103,7 @@ function unescaped(text: string): string {
 }
 
 const STATUS_IN_WORDS =
-  /\b(?:HTTP(?:\/\d(?:\.\d)?)?|status(?: ?code)?|error code|code)["']?[ :=(]{1,3}([45]\d\d)\b|\b([45]\d\d) (?:[A-Z][a-z]+|[A-Z_]{4,})/i;
+  /\b(?:HTTP(?:\/\d(?:\.\d)?)?|[Ss]tatus(?: ?[Cc]ode)?|[Ee]rror [Cc]ode|code)["']?[ :=(]{1,3}([45]\d\d)\b|\b([45]\d\d) (?:[A-Z][a-z]|[A-Z_]{4})/;
 
 function statusInWords(text: string): number {
   const found = STATUS_IN_WORDS.exec(text);

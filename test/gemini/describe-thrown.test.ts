@@ -138,6 +138,62 @@ describe('what the SDK throws without an answer', () => {
     }
   });
 
+  test.each([
+    ['application/json', 429, 'RATE_LIMITED_MINUTE project-model'],
+    ['text/plain', 429, 'RATE_LIMITED_MINUTE project-model'],
+    ['application/json', 401, 'KEY_INVALID key'],
+    ['text/html', 503, 'OVERLOADED none'],
+    ['text/html', 200, 'SERVER_ERROR none'],
+    ['text/plain', 302, 'SERVER_ERROR none'],
+  ])('an interaction whose answer is empty, of %s and %i', async (contentType, status, expected) => {
+    answerWith(status, contentType, '');
+    const thrown = await interact();
+    expect(judgedThrown(thrown)).toBe(expected);
+    expect(describeThrown(thrown)?.message ?? '').not.toContain('httpMeta');
+  });
+
+  test('an interaction whose answer is a page', async () => {
+    answerWith(200, 'text/html', '<html>Welcome to the hotel</html>');
+    expect(judgedThrown(await interact())).toBe('SERVER_ERROR none');
+    answerWith(502, 'text/html', '<html>Bad gateway</html>');
+    expect(judgedThrown(await interact())).toBe('SERVER_ERROR none');
+  });
+
+  test('a time limit of an interaction', async () => {
+    answer = () => {};
+    const call = { model: 'gemini-2.5-flash', input: 'hello' } as const;
+    const options = { retries: { strategy: 'none' }, timeout: 50 } as const;
+    const thrown = await thrownBy(() => Promise.resolve(client().interactions.create(call, options)));
+    expect(judgedThrown(thrown)).toBe('TIMEOUT none');
+  });
+
+  test('an upload whose answers are not as they should be', async () => {
+    const upload = (): Promise<unknown> =>
+      thrownBy(() => client().files.upload({ file: new Blob(['x']), config: { mimeType: 'text/plain' } }));
+    answerWith(200, 'application/json', '{}');
+    expect(judgedThrown(await upload())).toBe('SERVER_ERROR none');
+    answer = (_, response) => {
+      const headers = { 'x-goog-upload-url': `${baseUrl}/upload`, 'x-goog-upload-status': 'active' };
+      response.writeHead(200, { 'content-type': 'application/json', ...headers }).end('{}');
+    };
+    expect(judgedThrown(await upload())).toBe('SERVER_ERROR none');
+    answerWith(403, 'application/json', restBody(403, 'PERMISSION_DENIED', 'Your API key was reported as leaked.'));
+    expect(judgedThrown(await upload())).toBe('KEY_SUSPENDED key');
+  });
+
+  test('a download that is refused', async () => {
+    const message = 'You do not have permission to access the File x or it may not exist.';
+    answerWith(403, 'text/plain', restBody(403, 'PERMISSION_DENIED', message));
+    const thrown = await thrownBy(() => client().files.download({ file: 'files/x', downloadPath: '/dev/null' }));
+    expect(judgedThrown(thrown)).toBe('RESOURCE_MISMATCH none');
+  });
+
+  test('a file that was only written in part, and a session that is not open', () => {
+    const premature = Object.assign(new Error('Premature close'), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
+    expect(describeThrown(premature)).toMatchObject({ transportFailure: TransportFailure.CUT });
+    expect(judgedThrown(new Error('WebSocket is not connected'))).toBe('NETWORK none');
+  });
+
   test('a live session that ended, and one that was refused', () => {
     const ended = new Error(
       'Live connection closed before setup completed (code 1008): API key not valid. Please pass a valid API key.',
@@ -149,6 +205,7 @@ describe('what the SDK throws without an answer', () => {
     expect(judgedThrown(ended)).toBe('KEY_INVALID key');
     const refused = new Error('Live connection failed before setup completed: Unexpected server response: 503');
     expect(judgedThrown(refused)).toBe('OVERLOADED none');
+    expect(judgedThrown(new Error('Unexpected server response: 503'))).toBe('OVERLOADED none');
     expect(judgedThrown(new Error('Live connection failed before setup completed: WebSocket error'))).toBe(
       'NETWORK none',
     );
@@ -170,6 +227,8 @@ describe('what a function throws by itself', () => {
       Object.assign(new Error('[{"code":"invalid_type","message":"Required","path":["a"]}]'), { name: 'ZodError' }),
       Object.assign(new Error('relation "x" does not exist'), { code: '42P01' }),
       Object.assign(new Error('Not Found'), { status: 404 }),
+      // Another provider's SDK, whose classes are called like those of the interactions.
+      Object.assign(new Error('429 Rate limited'), { name: 'RateLimitError', status: 429, error: {}, headers: {} }),
       await parsed('what the model wrote'),
       await parsed('{"a":\nnode:internal/deps/undici @google/genai'),
       'a string',
