@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { classify } from '../../src/gemini/classify.ts';
 import { describeThrown } from '../../src/gemini/describe-thrown.ts';
+import { explainError } from '../../src/gemini/explain.ts';
 import { openBody } from '../../src/gemini/open-body.ts';
 import { LONGEST_RETRY_DELAY_MS } from '../../src/gemini/retry-delay.ts';
 import { ErrorClass, type ProviderError, type TransportFailure } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
@@ -19,6 +20,13 @@ function expectFinding(error: ProviderError): void {
   expect(SCOPES.has(finding.scope)).toBe(true);
   const delay = finding.retryDelayMs ?? 0;
   expect(Number.isInteger(delay) && delay >= 0 && delay <= LONGEST_RETRY_DELAY_MS).toBe(true);
+  expect(finding.rule).not.toBe('');
+  expect(finding.project === undefined || /^[1-9]\d{3,18}$/.test(finding.project)).toBe(true);
+  expect(finding.limits.length).toBeLessThanOrEqual(16);
+  for (const { value, quotaId, model } of finding.limits) {
+    expect(value >= 1 && value <= 1e12 && quotaId.length <= 128 && model.length <= 128).toBe(true);
+  }
+  expect(finding.errorClass === ErrorClass.UNKNOWN && finding.scope !== 'none').toBe(false);
   expect(classify(error)).toEqual(finding);
 }
 
@@ -74,6 +82,14 @@ const bodies = fc.oneof(
     return text.slice(0, at % text.length) + junk + text.slice(at % text.length);
   }),
   fc.tuple(fc.constantFrom(...SAMPLES), fc.nat(3000)).map(([sample, at]) => textOf(sample).slice(0, at)),
+  // Bytes that are wrong, and so often no UTF-8, as a client may decode them.
+  fc
+    .tuple(fc.constantFrom(...SAMPLES), fc.array(fc.tuple(fc.nat(3000), fc.nat(255)), { minLength: 1, maxLength: 8 }))
+    .map(([sample, changes]) => {
+      const bytes = new TextEncoder().encode(textOf(sample));
+      for (const [at, byte] of changes) bytes[at % bytes.length] = byte;
+      return new TextDecoder().decode(bytes);
+    }),
 );
 
 test('any report gives a class, a scope and a delay that make sense, and never throws', () => {
@@ -97,12 +113,30 @@ test('any report gives a class, a scope and a delay that make sense, and never t
     // A newer client may know more of them.
     transportFailure: fc.integer({ min: 0, max: 9 }).map((failure) => failure as TransportFailure),
     closeCode: fc.oneof(fc.integer({ min: 0, max: 5000 }), fc.integer()),
+    consumerProject: fc.oneof(fc.string(), fc.constantFrom('projects/123456', '1', 'projects/demo')),
   });
   fc.assert(
     fc.property(report, ({ retryDelay, ...fields }) => {
       expectFinding({ ...providerError(fields), retryDelay: retryDelay && create(DurationSchema, retryDelay) });
     }),
     { numRuns: 3000 },
+  );
+});
+
+test('any pasted text is explained without throwing', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        bodies,
+        fc.array(bodies, { maxLength: 3 }).map((texts) => texts.join('\n')),
+      ),
+      (text) => {
+        const { finding, why } = explainError(text);
+        expect(CLASSES.has(finding.errorClass)).toBe(true);
+        expect(why).toMatch(/^Rule "[a-z-]+" decided: /);
+      },
+    ),
+    { numRuns: 1000 },
   );
 });
 
@@ -159,6 +193,33 @@ test('an object where a number belongs is no number', () => {
   }
 });
 
+test('the last of several members of the same name counts, and none reaches a prototype', () => {
+  expect(judged({ body: '{"error":{"code":400,"code":404,"message":"x"}}' })).toBe('NOT_FOUND none');
+  for (const name of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
+    const inner = '{"code":403,"message":"Your API key was reported as leaked."}';
+    expect(judged({ body: `{"${name}":{"error":${inner}}}` })).toBe('UNKNOWN none');
+    expect(judged({ body: `{"error":{"code":404,"message":"x","${name}":${inner}}}` })).toBe('NOT_FOUND none');
+    expectFinding(providerError({ body: `{"error":{"details":[{"metadata":{"${name}":{}}}]}}`, httpStatus: 429 }));
+    expectFinding(providerError({ body: `{"error":"x","${name}":${inner}}`, httpStatus: 429 }));
+  }
+  expect(({} as { code?: unknown }).code).toBeUndefined();
+});
+
+test('halves of surrogate pairs and unprintable letters change nothing', () => {
+  for (const odd of ['\ud800', '\udc00', '\u0000', '\ufffd', '\u2028']) {
+    const body = restBody(403, 'PERMISSION_DENIED', `Your API key was reported as leaked.${odd}`);
+    expect(judged({ body: body + odd })).toBe('KEY_SUSPENDED key');
+    expect(judged({ body: odd + body })).not.toBe('');
+    expectFinding(providerError({ body: odd, httpStatus: 429 }));
+  }
+});
+
+test('of several errors in an array, the last counts', () => {
+  const errors = [restBody(503, 'UNAVAILABLE', 'Busy.'), restBody(404, 'NOT_FOUND', 'No.')];
+  expect(judged({ body: `[${errors.join(',')}]` })).toBe('NOT_FOUND none');
+  expect(judged({ body: `[${'['.repeat(10)}${errors[0]}${']'.repeat(10)}]` })).toBe('OVERLOADED none');
+});
+
 test('only the first 16 KiB are looked at', () => {
   const { text } = openBody('x'.repeat(20_000));
   expect(text).toHaveLength(16 * 1024);
@@ -183,6 +244,18 @@ const PIECES = [
   'Error: ',
   'models/',
   '{"message":"',
+  "{'",
+  "'",
+  'a.b.',
+  'received 1008 (policy ',
+  '[GoogleGenerativeAI Error]: [403 x] ',
+  ' [{"@type":',
+  'API key not valid. Please ',
+  '* Quota exceeded for metric: x, limit: 1, model: m\n',
+  "Quota exceeded for quota metric 'a' and limit 'b' of service 'c' for consumer '",
+  'Gemini is ',
+  'Permission denied: Consumer ',
+  'Request trace id: x: ',
 ];
 
 test.each(PIECES)('a body of 10 MB of "%s" is judged in a bounded time', (piece) => {
