@@ -20,6 +20,11 @@ export function logUniform(dice: () => number, low: number, high: number): numbe
   return low * (high / low) ** dice();
 }
 
+/** Between `low` and `high`, and twice as much half as often. */
+export function paretoTo(dice: () => number, low: number, high: number): number {
+  return low / (1 - dice() * (1 - low / high));
+}
+
 /** Normally distributed, mean 0 and variance 1 (Box and Muller). */
 export function normal(dice: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - dice())) * Math.cos(2 * Math.PI * dice());

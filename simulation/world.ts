@@ -1,6 +1,6 @@
 import { nextPacificMidnight } from '../test/fake-gemini/pacific-midnight.ts';
 import type { WindowKind } from './minute-window.ts';
-import { logUniform, seeded } from './random.ts';
+import { logUniform, paretoTo, seeded } from './random.ts';
 
 export const DEFAULT_SEED = 1;
 
@@ -64,7 +64,7 @@ export function drawWorld(seed: number, window: WindowKind): World {
   const end = START + HOURS * HOUR_MS;
   const limits = Array.from({ length: PROJECTS * MODELS }, () => ({
     perMinute: Math.round(logUniform(dice, 10, 60)),
-    perDay: Math.round(logUniform(dice, 1_000, 10_000)),
+    perDay: Math.round(paretoTo(dice, 1_000, 10_000)),
   }));
   // None in the first and the last hours, so that what follows from them is seen.
   const someTime = (): number => between(START + 2 * HOUR_MS, end - 3 * HOUR_MS);
