@@ -53,6 +53,18 @@ export class SlidingMinute {
     this.#tokens += this.#add(entry + TOKENS, tokensDelta);
   }
 
+  /**
+   * What was booked at that time reached Gemini only later: it leaves the window so much later too, with whatever else is in its
+   * entry. No effect once it left.
+   */
+  arrive(bookedAt: number, arrivedAt: number, now: number): void {
+    const entry = this.#find(bookedAt, now);
+    if (entry < 0) return;
+    const entries = this.#entries!;
+    const next = entries[entry + STRIDE + LAST] ?? Infinity;
+    entries[entry + LAST] = Math.max(entries[entry + LAST]!, Math.min(arrivedAt, next));
+  }
+
   /** Of what was booked at that time, so much succeeded; less than 0 takes it back. No effect once it left the window. */
   succeed(bookedAt: number, requests: number, tokens: number, now: number): void {
     const entry = this.#find(bookedAt, now);

@@ -13,6 +13,21 @@ describe('a sliding minute', () => {
     expect([minute.requests(61_000), minute.tokens(61_000)]).toEqual([0, 0]);
   });
 
+  test('keeps a booking 60 s from when it reached Gemini, never beyond what came after it, and never shorter', () => {
+    const minute = new SlidingMinute();
+    minute.book(1, 0, 1_000);
+    minute.arrive(1_000, 1_040, 2_000);
+    expect([minute.requests(61_039), minute.requests(61_040)]).toEqual([1, 0]);
+    minute.book(1, 0, 70_000);
+    minute.book(1, 0, 70_200);
+    minute.arrive(70_000, 75_000, 75_000);
+    minute.arrive(70_200, 60_000, 75_000);
+    expect([minute.requests(130_199), minute.requests(130_200)]).toEqual([2, 0]);
+    // One that has left is not brought back.
+    minute.arrive(70_000, 140_000, 140_000);
+    expect(minute.requests(140_000)).toBe(0);
+  });
+
   test('counts bookings within 100 ms together, until the last of them is 60 s old', () => {
     const minute = new SlidingMinute();
     minute.book(1, 5, 0);
