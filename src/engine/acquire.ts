@@ -6,7 +6,7 @@ import { BalancerError } from './errors.ts';
 import { isFull, type Key } from './key.ts';
 import type { Lane } from './lane.ts';
 import type { Lease } from './lease.ts';
-import { allows, type Order } from './order.ts';
+import { allows, fitsQuota, type Order } from './order.ts';
 import { capReached, lease, pick } from './pick.ts';
 import { type Pool, serves } from './pool.ts';
 import type { Moment } from './quota/moment.ts';
@@ -27,6 +27,8 @@ export interface WaitingAcquire extends Waiter, Due {
   tried: boolean;
   /** Keys of its lane are kept free for it. */
   holds: boolean;
+  /** Notes when to try again by itself, after it was passed over. */
+  readonly passedOver: (now: number) => void;
   readonly granted: (granted: Granted, now: number) => void;
   readonly timedOut: (now: number) => void;
   readonly refused: (error: BalancerError) => void;
@@ -91,6 +93,10 @@ export function wait(
       ...(why.retryDelayMs === undefined ? {} : { retryDelayMs: why.retryDelayMs }),
     });
   }
+  const holdUntil = order.batches === undefined ? Infinity : now + BATCH_HOLD_MS;
+  let roomAt = Infinity;
+  const watch = (): void =>
+    engine.waitDeadlines.set(waiter, Math.min(deadline, waiter.holds ? holdUntil : Infinity, roomAt));
   const waiter: WaitingAcquire = {
     ...callbacks,
     pool,
@@ -105,10 +111,17 @@ export function wait(
     queue: undefined,
     deadline: 0,
     heapIndex: -1,
+    passedOver: (at) => {
+      if (order.tokens <= 1 && order.batches === undefined) return;
+      roomAt = nextRoomAt(engine, pool, order, at);
+      watch();
+    },
     timedOut: (at) => {
       if (at < deadline) {
-        waiter.holds = false;
-        engine.waitDeadlines.set(waiter, deadline);
+        if (at >= holdUntil) waiter.holds = false;
+        if (at >= roomAt) waiter.tried = false;
+        roomAt = Infinity;
+        watch();
         engine.supplied.add(pool);
         return;
       }
@@ -119,7 +132,8 @@ export function wait(
   lane.waiting.add(waiter);
   if (order.batches !== undefined) lane.waitingBatches++;
   pool.waiting++;
-  engine.waitDeadlines.set(waiter, waiter.holds ? Math.min(deadline, now + BATCH_HOLD_MS) : deadline);
+  watch();
+  waiter.passedOver(now);
   return waiter;
 }
 
@@ -135,8 +149,7 @@ function leaveQueue(engine: Engine, waiter: WaitingAcquire): void {
   lane.waiting.remove(waiter);
   if (order.batches !== undefined) lane.waitingBatches--;
   if (--pool.waiting === 0) {
-    pool.fresh.clear();
-    pool.freshLanes.clear();
+    pool.nothingFresh();
   }
   engine.waitDeadlines.delete(waiter);
 }
@@ -176,6 +189,7 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
       waiter.granted(granted, now);
     } else {
       waiter.tried = true;
+      waiter.passedOver(now);
     }
     const blocked = granted === undefined && waiter.holds;
     if (next === undefined || blocked || lane.size === 0) heads.splice(index, 1);
@@ -183,8 +197,7 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
   }
   // Under the pool's cap not all were tried: what is fresh stays so.
   if (heads.length === 0) {
-    pool.fresh.clear();
-    pool.freshLanes.clear();
+    pool.nothingFresh();
   }
   // Batches that were tried and given back supplied the pool.
   engine.supplied.delete(pool);
@@ -205,7 +218,24 @@ function mayBeServed(engine: Engine, pool: Pool, { order, lane, tried }: Waiting
   if (!tried || order.batches !== undefined || pool.freshLanes.has(lane)) return true;
   const at = engine.moment(now);
   for (const key of pool.fresh) if (lane.has(key.slot) && allows(order, lane, key, at)) return true;
+  for (const project of order.tokens > 1 ? pool.freshProjects : []) if (fitsQuota(project, order, at)) return true;
   return false;
+}
+
+/**
+ * When a project's quota has room that one call more, of no special size, does not need, so that no gate opens then. A batch may
+ * need the room of several calls.
+ */
+function nextRoomAt(engine: Engine, pool: Pool, order: Order, now: number): number {
+  const at = engine.moment(now);
+  let next = Infinity;
+  for (const project of pool.groups) {
+    const meter = project?.gates?.get(order.model)?.meter;
+    if (!meter?.isLimited) continue;
+    const roomAt = order.batches === undefined ? meter.readyAt(order.tokens, at) : meter.nextRelease(at);
+    if (roomAt > now && roomAt < next) next = roomAt;
+  }
+  return next;
 }
 
 /** A healthy key whose leases are all out: it stays the one of its affinity key. */

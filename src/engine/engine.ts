@@ -123,7 +123,10 @@ export class Engine {
       const rests = restsAt(resting.rests, at);
       if (rests !== resting.rests) this.setRests(resting, rests, now);
     }
-    for (const gate of this.gateDeadlines.items()) this.#watchGate(gate, at);
+    // Not only those that wait for a midnight: a day that seemed over may be back.
+    const projects = new Set(this.projects.values());
+    for (const { project } of this.keys.values()) projects.add(project);
+    for (const project of projects) if (project.gates !== undefined) this.regate(project, '', now);
   }
 
   get lastSeq(): number {
@@ -153,9 +156,6 @@ export class Engine {
     }
     for (let lease = this.leaseDeadlines.popDue(now); lease; lease = this.leaseDeadlines.popDue(now)) {
       if (lease.state === LeaseState.ACTIVE) {
-        if (lease.key.pool.settings.autoSuccess && lease.lastOutcome === Outcome.UNSPECIFIED) {
-          lease.lastOutcome = Outcome.SUCCESS;
-        }
         this.suspend(lease, LeaseState.EXPIRED, now);
       } else {
         this.forget(lease);
@@ -201,7 +201,8 @@ export class Engine {
   /** Lets go of a project that nothing names any more. What still rests or is limited is kept for a key that comes to it later. */
   tidyProject(project: Project): void {
     if (project.name === '' || project.keys.size > 0 || project.rests.length > 0) return;
-    if (project.gates !== undefined || Object.keys(project.defaults).length > 0) return;
+    if (Object.keys(project.defaults).length > 0) return;
+    for (const { meter } of project.gates?.values() ?? []) if (meter.isLimited) return;
     this.projects.delete(project.name);
   }
 
@@ -254,8 +255,13 @@ export class Engine {
 
   #watchGate(gate: Gate, at: Moment): void {
     const readyAt = gate.meter.readyAt(1, at);
-    if (readyAt === 0 || readyAt === Infinity) this.gateDeadlines.delete(gate);
-    else this.gateDeadlines.set(gate, readyAt);
+    if (readyAt > 0 && readyAt < gate.deadline) readySooner(gate.project);
+    if (readyAt === 0 || readyAt === Infinity) {
+      this.gateDeadlines.delete(gate);
+      gate.deadline = readyAt;
+    } else {
+      this.gateDeadlines.set(gate, readyAt);
+    }
   }
 
   /** undefined: no model is named, or too many have one. */
@@ -361,6 +367,7 @@ export class Engine {
     leaveProject(this, key);
     this.keys.delete(key.ordinal);
     key.pool.remove(key);
+    key.pool.checkModels(now);
   }
 
   changeKey(key: Key, settings: KeySettings, now: number): void {
@@ -382,6 +389,7 @@ export class Engine {
 
   /** What a key is suspected of, or disabled for, changed. */
   stateChanged(key: Key, now: number): void {
+    if (this.#isGone(key)) return;
     key.pool.settingsVersion++;
     this.changes.status.add(key);
     this.changes.announce(key, key.state);
@@ -389,6 +397,8 @@ export class Engine {
   }
 
   setRests(resting: Resting, rests: readonly Rest[], now: number): void {
+    // As when a report is undone whose key was deleted meanwhile.
+    if (this.#isGone(resting)) return;
     const before = resting.rests;
     const sooner = cutShort(before, rests, now);
     resting.rests = rests;
@@ -398,16 +408,21 @@ export class Engine {
       if (this.brokenUntil((resting as Breaker).model, now) === 0) this.#supplyModel((resting as Breaker).model);
       return;
     }
-    if (sooner)
-      for (const { pool } of (resting as Project).places ?? [{ pool: (resting as Key).pool }]) pool.settingsVersion++;
+    if (sooner) readySooner(resting);
     if (resting.kind === 'project') this.#refreshProject(resting as Project, [...before, ...rests], now);
     else (resting as Key).pool.refresh(resting as Key, now);
     if (resting.kind === 'project') this.tidyProject(resting as Project);
   }
 
+  /** Whether it is a deleted key, or the project of its own that such a key had. */
+  #isGone(resting: Resting): boolean {
+    if (resting.kind === 'model' || (resting as Partial<Project>).name) return false;
+    return [...resting.keys].every((key) => this.keys.get(key.ordinal) !== key);
+  }
+
   /** Watchers are to hear of the cooldowns of these keys. */
   announce(resting: Resting): void {
-    for (const key of resting.keys) this.changes.announce(key, key.state);
+    if (!this.#isGone(resting)) for (const key of resting.keys) this.changes.announce(key, key.state);
   }
 
   openLease(key: Key, order: LeaseOrder, ttlMs: number, now: number): Lease {
@@ -453,6 +468,12 @@ export class Engine {
     if (gate.meter.readyAt(1, at) !== 0 || gate.heapIndex >= 0) this.regate(gate.project, gate.model, at.now);
   }
 
+  /** The same, by something that came back. */
+  gateReleased(gate: Gate, at: Moment): void {
+    this.gateMoved(gate, at);
+    if (gate.meter.isLimited) for (const { pool } of gate.project.places) pool.supplyProject(gate.project);
+  }
+
   /** What was booked for a call that was not made, or turned away, comes back. */
   unbook(lease: Lease, now: number): void {
     const { booking } = lease;
@@ -462,7 +483,7 @@ export class Engine {
     if (gate === undefined) return;
     const at = this.moment(now);
     gate.meter.settle(booking, { counted: false, succeeded: false, tokens: undefined }, at);
-    this.gateMoved(gate, at);
+    this.gateReleased(gate, at);
   }
 
   /** The lease is the one call that tries what is half-open. */
@@ -494,6 +515,7 @@ export class Engine {
   }
 
   #trialMoved(resting: Resting, rest: Rest, now: number): void {
+    if (rest.trial === undefined) readySooner(resting);
     if (resting.kind === 'model') {
       if (rest.trial === undefined) this.#supplyModel((resting as Breaker).model);
       return;
@@ -546,6 +568,7 @@ export class Engine {
     lease.state = state;
     // Of a kept lease the last call was reported; whether it made another nobody said.
     if (lease.lastOutcome !== Outcome.UNSPECIFIED) this.unbook(lease, now);
+    else if (state === LeaseState.EXPIRED && lease.key.pool.settings.autoSuccess) lease.lastOutcome = Outcome.SUCCESS;
     this.count(lease, endingOf(lease), 1);
     this.leaseDeadlines.set(lease, lease.expireTime + LATE_MS);
     this.changes.leases.add(lease);
@@ -603,6 +626,11 @@ export class Engine {
     if (next === Infinity) this.restDeadlines.delete(resting);
     else this.restDeadlines.set(resting, next);
   }
+}
+
+/** What was foretold of when these keys serve again is too late. */
+function readySooner(resting: Resting): void {
+  for (const { pool } of (resting as Partial<Project>).places ?? resting.keys) pool.settingsVersion++;
 }
 
 const NO_KEYS: ReadonlySet<Key> = new Set();

@@ -153,9 +153,13 @@ export function projectReadyAt(project: Project, model: string, tokens: number, 
 
 /** When the key may take one more call of the model, its caps and state aside: 0 now, Infinity never. */
 export function readyAt(key: Key, model: string, tokens: number, at: Moment): number {
-  if (key.suspicion?.held) return Math.max(at.now + 1, key.suspicion.deadline);
   const own = key.rests.length === 0 ? 0 : restsUntil(key.rests, model, at.now);
-  return Math.max(own, projectReadyAt(key.project, model, tokens, at));
+  return Math.max(checkedAt(key, at.now), own, projectReadyAt(key.project, model, tokens, at));
+}
+
+/** When Gemini is asked about a key that is held in quarantine; 0: it is not held. */
+export function checkedAt({ suspicion }: Key, now: number): number {
+  return suspicion?.held ? Math.max(now + 1, suspicion.deadline) : 0;
 }
 
 /** Whether the operator lets the key serve the model. "": any model will do. */

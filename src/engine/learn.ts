@@ -128,11 +128,13 @@ function settleQuota(engine: Engine, lease: Lease, result: Result, policy: Polic
     counted: result.outcome !== Outcome.UNUSED && policy?.refusedAtDoor !== true,
     succeeded: policy === undefined || !policy.failed,
     tokens: result.inputTokens > 0 ? result.inputTokens : undefined,
+    arrivedAt: result.latencyMs === undefined ? undefined : Math.max(booking.time, now - result.latencyMs),
   };
   const at = engine.moment(now);
   gate.meter.settle(booking, outcome, at);
   lease.booking = undefined;
-  engine.gateMoved(gate, at);
+  if (!outcome.counted || (outcome.tokens ?? Infinity) < booking.tokens) engine.gateReleased(gate, at);
+  else engine.gateMoved(gate, at);
   return (later) => {
     gate.meter.unsettle(booking, outcome, engine.moment(later));
     lease.booking = booking;

@@ -77,6 +77,8 @@ export class Pool {
   readonly fresh = new Set<Key>();
   /** Lanes that whole projects came back to since. */
   readonly freshLanes = new Set<Lane>();
+  /** Projects whose quota has more room since. */
+  readonly freshProjects = new Set<Project>();
   #affinities: LRUCache<string, Key> | undefined;
   readonly #freeSlots: number[] = [];
   readonly #freeGroups: number[] = [];
@@ -120,6 +122,20 @@ export class Pool {
     this.#host.supplied.add(this);
   }
 
+  /** Calls of the project were booked as larger than they were, or were not made. */
+  supplyProject(project: Project): void {
+    if (this.waiting === 0) return;
+    this.freshProjects.add(project);
+    this.#host.supplied.add(this);
+  }
+
+  /** All who wait were asked, or nobody waits. */
+  nothingFresh(): void {
+    this.fresh.clear();
+    this.freshLanes.clear();
+    this.freshProjects.clear();
+  }
+
   /** Puts a key among those of its project. */
   joinGroup(key: Key, now: number): void {
     const { project } = key;
@@ -161,27 +177,34 @@ export class Pool {
       }
       this.checkModel(lane, at);
     }
-    if (named === undefined) this.supplyLane(this.general);
+    // Of models without a lane of their own it holds the waiting acquires.
+    if (named === undefined || model === '') this.supplyLane(this.general);
   }
 
   /** Notes whether a model ran out of keys that neither rest nor have used up a day's quota, or got some back. */
   checkModel(lane: Lane, at: Moment): void {
     if (lane === this.general) return;
-    const exhausted = lane.size === 0 && (lane.exhausted || !this.#hasKeyFor(lane, at));
+    const exhausted = lane.size === 0 && (lane.exhausted || this.#lacksKeyFor(lane, at));
     if (exhausted === lane.exhausted) return;
     lane.exhausted = exhausted;
     this.#host.changes().shift({ pool: this, model: lane.model, exhausted });
   }
 
-  /** Whether a key is free of cooldowns for the model, though all its leases may be out or its minute full. */
-  #hasKeyFor({ model }: Lane, at: Moment): boolean {
+  /**
+   * Whether no key is free of cooldowns for the model, though keys may serve it. One is whose leases are all out or whose minute is
+   * full.
+   */
+  #lacksKeyFor({ model }: Lane, at: Moment): boolean {
+    let isServed = false;
     for (const key of this.keys) {
-      if (key === undefined || key.state !== KeyState.AVAILABLE || !allowsModel(key, model)) continue;
-      if (restingUntil(key, model, at.now) > 0) continue;
+      if (key === undefined || !allowsModel(key, model)) continue;
+      isServed = true;
+      if (key.state !== KeyState.AVAILABLE || restingUntil(key, model, at.now) > 0) continue;
       const meter = key.project.gates?.get(model)?.meter;
-      if (meter === undefined || meter.readyAt(1, at) <= at.now + SPENT_MS) return true;
+      if (meter === undefined || meter.readyAt(1, at) <= at.now + SPENT_MS) return false;
     }
-    return false;
+    // Of a model that no key serves nothing ran out.
+    return isServed;
   }
 
   /** A place for a new key. */
@@ -198,8 +221,8 @@ export class Pool {
     this.#shift(KeyState.UNSPECIFIED, key.state);
   }
 
+  /** Of a key that has left its group. */
   remove(key: Key): void {
-    this.leaveGroup(key);
     for (const lane of this.lanes.values()) lane.forget(key.slot);
     this.keys[key.slot] = undefined;
     this.fresh.delete(key);
@@ -236,10 +259,14 @@ export class Pool {
     this.place(key, now);
     // Its rests, models or project may be others although its places in the lanes are the same.
     this.supply(key);
-    if (this.lanes.size > 1) {
-      const at = this.#host.moment(now);
-      for (const lane of this.lanes.values()) if (lane.exhausted || lane.size === 0) this.checkModel(lane, at);
-    }
+    this.checkModels(now);
+  }
+
+  /** Of all models that have a lane. */
+  checkModels(now: number): void {
+    if (this.lanes.size === 1) return;
+    const at = this.#host.moment(now);
+    for (const lane of this.lanes.values()) if (lane.exhausted || lane.size === 0) this.checkModel(lane, at);
   }
 
   /** Puts the key into the lanes that it may serve now, takes it out of the others. */

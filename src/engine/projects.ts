@@ -58,6 +58,8 @@ export function moveToProject(engine: Engine, key: Key, now: number): void {
   joinProject(engine, key, name === '' ? undefined : engine.project(name), now);
   // What was a project of its own brings along what is known of it: it was the other one all the time.
   if (from.name === '') mergeProjects(engine, from, key.project, now);
+  // Else its calls stay booked where they began.
+  else for (const lease of key.leases) lease.booking = undefined;
   key.pool.settingsVersion++;
   engine.changes.announce(key, previousState);
   key.pool.refresh(key, now);

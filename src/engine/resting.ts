@@ -43,8 +43,10 @@ export function rest(engine: Engine, resting: Resting, why: Cause, now: number):
 function restFor(engine: Engine, old: Rest | undefined, why: Cause, now: number): Rest {
   const { cooldown, began, cause, model } = why;
   const wasUnderWay = old !== undefined && began < old.since;
+  // Others began while it rested, on a lease that was kept or without naming their model: they show nothing new either.
+  const wasAllowed = old !== undefined && began >= Math.min(old.until, old.probeAt);
   const again = old !== undefined && old.cause === cause;
-  const strikes = !again ? 0 : wasUnderWay ? old.strikes : old.strikes + 1;
+  const strikes = !again ? 0 : wasAllowed ? old.strikes + 1 : old.strikes;
   const ms = cooldownMs(cooldown, why.finding ?? UNSTATED, strikes);
   const dayEnd = cooldown.untilMidnight ? endOfDayOf(engine, began, now, cooldown.jitterMs) : undefined;
   const jitter = cooldown.untilMidnight ? 0 : engine.random() * (ms * cooldown.jitterShare + cooldown.jitterMs);
@@ -54,10 +56,8 @@ function restFor(engine: Engine, old: Rest | undefined, why: Cause, now: number)
   const since = wasUnderWay ? old.since : now;
   if (old !== undefined && old.until > now && (old.until >= until || (again && dayEnd !== undefined))) {
     // It rests longer already. What tried it and failed says when to try again.
-    if (wasUnderWay) return old;
-    const next = Number.isFinite(old.probeAt)
-      ? Math.max(old.probeAt, probeAt === Infinity ? until : probeAt)
-      : Infinity;
+    if (!wasAllowed) return old;
+    const next = Math.max(old.probeAt, probeAt === Infinity ? until : probeAt);
     return {
       ...old,
       since,

@@ -17,6 +17,8 @@ export interface Result {
   outputTokens: number;
   cachedTokens: number;
   keepLease: boolean;
+  /** How long Gemini took, by the caller's clock. */
+  latencyMs?: number | undefined;
 }
 
 export interface Settlement {

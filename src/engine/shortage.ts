@@ -2,7 +2,7 @@ import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { fits } from './batch-fit.ts';
 import type { Engine } from './engine.ts';
 import { BalancerError } from './errors.ts';
-import { allowsModel, leaseLimit } from './key.ts';
+import { allowsModel, checkedAt, leaseLimit } from './key.ts';
 import type { Lane } from './lane.ts';
 import type { Order } from './order.ts';
 import type { Pool } from './pool.ts';
@@ -40,7 +40,7 @@ export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, n
   const broken = engine.brokenUntil(order.model, now);
   const { cause, retryDelayMs } =
     broken > found.readyAt
-      ? { cause: 'overloaded', retryDelayMs: broken - now }
+      ? { cause: 'overloaded', retryDelayMs: untilTried(engine.breakers.get(order.model)!.rests, broken, now) }
       : whyNotYet(found, order, engine.moment(now));
   return new BalancerError('NO_KEY_AVAILABLE', `no key of pool "${pool.name}" is free now: ${cause}`, {
     metadata: { ...metadata, cause },
@@ -51,12 +51,12 @@ export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, n
 /** What keeps the key back that comes first, and for how long. */
 function whyNotYet({ key, readyAt }: Soonest, order: Order, at: Moment): { cause: string; retryDelayMs: number } {
   if (readyAt === 0) return { cause: 'all_leased', retryDelayMs: LEASED_RETRY_MS };
-  if (key.suspicion?.held) return { cause: 'quarantined', retryDelayMs: readyAt - at.now };
+  if (checkedAt(key, at.now) >= readyAt) return { cause: 'quarantined', retryDelayMs: readyAt - at.now };
   const blocking = [...key.rests, ...key.project.rests].filter(
     (rest) => (rest.model === '' || rest.model === order.model) && blocksUntil(rest, at.now) > 0,
   );
   const longest = blocking.reduce<Rest | undefined>(
-    (a, b) => (a !== undefined && a.until >= b.until ? a : b),
+    (a, b) => (a !== undefined && blocksUntil(a, at.now) >= blocksUntil(b, at.now) ? a : b),
     undefined,
   );
   const meter = key.project.gates?.get(order.model)?.meter;
@@ -65,12 +65,13 @@ function whyNotYet({ key, readyAt }: Soonest, order: Order, at: Moment): { cause
     const isDays = quotaReadyAt - at.now > MINUTE_MS;
     return { cause: isDays ? 'quota_exhausted' : 'rate_limited', retryDelayMs: readyAt - at.now };
   }
-  // A lease that tries whether it is over may be reported at any moment.
-  const isTried = isHalfOpen(longest, at.now);
-  return {
-    cause: causeOf(longest.cause),
-    retryDelayMs: isTried ? Math.min(LEASED_RETRY_MS, readyAt - at.now) : readyAt - at.now,
-  };
+  return { cause: causeOf(longest.cause), retryDelayMs: untilTried([longest], readyAt, at.now) };
+}
+
+/** Until what rests may be called. A lease that tries whether it is over may be reported at any moment. */
+function untilTried(rests: readonly Rest[], readyAt: number, now: number): number {
+  const isTried = rests.every((rest) => isHalfOpen(rest, now));
+  return isTried ? Math.min(LEASED_RETRY_MS, readyAt - now) : readyAt - now;
 }
 
 const MINUTE_MS = 60_000;

@@ -56,9 +56,10 @@ describe('turns of a pool', () => {
     const rig = new Rig();
     const [a] = rig.addKeys(2, { weight: 2 });
     for (let i = 0; i < 12; i++) {
-      rig.fail(rig.acquire({ requireKeyId: keyId(a!.ordinal) })!, ErrorClass.KEY_INVALID);
-      rig.pass(60_001);
+      rig.fail(rig.acquire({ requireKeyId: keyId(a!.ordinal) })!, ErrorClass.PERMISSION);
+      rig.pass(86_400_000);
     }
+    rig.engine.setRests(a!, [], rig.now);
     expect(a!.health.factor).toBe(0.1);
     expect(a!.settings.weight).toBe(2);
     // Taken without a report, so that the factor stays.
@@ -433,7 +434,7 @@ describe('what could not be stored', () => {
     rig.fail(two, ErrorClass.RATE_LIMITED_MINUTE, limit);
     rig.pass(5_000);
     first.undo(rig.now);
-    expect(key.project!.rests.map(({ model }) => model)).toEqual(['flash']);
+    expect(key.project.rests.filter(({ until }) => until > rig.now).map(({ model }) => model)).toEqual(['flash']);
     expect(rig.acquire({ model: 'pro' })).toBeDefined();
   });
 
@@ -452,8 +453,8 @@ describe('what could not be stored', () => {
     for (const outcome of [Outcome.SUCCESS, Outcome.FAILURE]) {
       const rig = new Rig();
       const key = rig.addKey();
-      rig.fail(rig.acquire()!, ErrorClass.KEY_INVALID);
-      rig.pass(60_000);
+      rig.fail(rig.acquire()!, ErrorClass.PERMISSION);
+      rig.pass(3_600_000);
       const lease = rig.acquire()!;
       const { undo } = outcome === Outcome.SUCCESS ? rig.report(lease) : rig.fail(lease, ErrorClass.KEY_INVALID);
       rig.removeKey(key);
@@ -490,12 +491,21 @@ test('nothing grows with the number of leases ever given', () => {
   expect(acquired(pool.usage, pool.active)).toBe(20_000);
 });
 
-test('a project that no key names any more is forgotten once it rests no longer', () => {
+test('a project that no key names any more is forgotten once nothing is known of its rests and limits', () => {
   const rig = new Rig();
   const key = rig.addKey({ project: 'p' });
+  rig.use({ model: 'pro' });
   rig.rest(key, '', 5_000);
   rig.change(key, { project: 'q' });
-  expect(rig.engine.projects.has('p')).toBe(true);
   rig.pass(5_000);
+  // Would it rest again within a minute, it had struck twice.
+  expect(rig.engine.projects.has('p')).toBe(true);
+  rig.pass(60_000);
   expect([...rig.engine.projects.keys()]).toEqual(['q']);
+  rig.engine.setLimits(key.project, 'pro', { requestsPerMinute: 7 }, rig.now);
+  rig.change(key, { project: 'p' });
+  expect([...rig.engine.projects.keys()]).toEqual(['q', 'p']);
+  expect(key.project.gates).toBeUndefined();
+  rig.change(key, { project: 'q' });
+  expect(key.project.gates!.get('pro')!.meter.setLimits).toEqual({ requestsPerMinute: 7 });
 });

@@ -2,15 +2,16 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { allowsModel, type Key, keyId, restingUntil } from '../../src/engine/key.ts';
 import { LazyOrder } from '../../src/engine/lazy-order.ts';
-import type { Rest } from '../../src/engine/rest.ts';
+import { blocksUntil, type Rest } from '../../src/engine/rest.ts';
 import { ErrorClass, KeyState } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { ids, order, Rig, type Wish } from './rig.ts';
+import { ids, order, Rig, restOf, type Wish } from './rig.ts';
 
 /** "pro" and "flash" have lanes; so many others have, too, that "rare" and "odd" have none. */
 const MODELS = ['', 'pro', 'flash', 'rare', 'odd'];
 const CAUSES = new Map<ErrorClass, string>([
   [ErrorClass.RATE_LIMITED_MINUTE, 'rate_limited'],
   [ErrorClass.QUOTA_EXHAUSTED_DAY, 'quota_exhausted'],
+  [ErrorClass.PERMISSION, 'permission'],
   [ErrorClass.KEY_INVALID, 'quarantined'],
 ]);
 
@@ -63,12 +64,12 @@ function run(rig: Rig, { do: what, which, model, how }: typeof step extends fc.A
   const keys = keysOf(rig);
   const key = keys[which % keys.length]!;
   const cause = causeFor(how);
-  const rest = { model, cause, until: rig.now + 1 + (how % 400) };
+  const rest = restOf(model, cause, rig.now + 1 + (how % 400));
   const longer = (rests: readonly Rest[]): Rest[] => [...rests.filter((each) => each.model !== model), rest];
-  const resting = what === 'rest project' ? (key.project ?? key) : key;
+  const resting = what === 'rest project' ? key.project : key;
   if (what === 'remove') rig.removeKey(key);
   else if (what === 'pass') rig.pass(how % 40);
-  else if (what === 'reset') rig.engine.setRests(key.project ?? key, [], rig.now);
+  else if (what === 'reset') rig.engine.setRests(key.project, [], rig.now);
   else if (what === 'lease') for (let i = 0; i < how % 9; i++) rig.acquire({ model });
   else if (what === 'fail') {
     const lease = [...key.leases][0];
@@ -81,20 +82,28 @@ function run(rig: Rig, { do: what, which, model, how }: typeof step extends fc.A
   }
 }
 
-/** When each key that the wish allows rests no more. */
+/** When each key that the wish allows rests no more, and Gemini was asked about it. */
 function readiness(rig: Rig, wish: Wish): Map<Key, number> {
   const asked = order(wish);
   const found = new Map<Key, number>();
   for (const key of keysOf(rig)) {
     if (key.state === KeyState.DISABLED_ADMIN || !allowsModel(key, asked.model)) continue;
-    if (asked.matches === undefined || asked.matches(key)) found.set(key, restingUntil(key, asked.model, rig.now));
+    if (asked.matches !== undefined && !asked.matches(key)) continue;
+    found.set(key, Math.max(askedAt(key, rig.now), restingUntil(key, asked.model, rig.now)));
   }
   return found;
 }
 
-function causeOf(key: Key, model: string): string {
-  const rests = [...key.rests, ...(key.project?.rests ?? [])].filter((rest) => ['', model].includes(rest.model));
-  return CAUSES.get(rests.sort((a, b) => b.until - a.until)[0]!.cause)!;
+/** Gemini, about a suspected key. */
+function askedAt({ suspicion }: Key, now: number): number {
+  return suspicion === undefined ? 0 : Math.max(now + 1, suspicion.deadline);
+}
+
+function causeOf(key: Key, model: string, now: number): string {
+  if (askedAt(key, now) >= restingUntil(key, model, now)) return 'quarantined';
+  const rests = [...key.rests, ...key.project.rests].filter((rest) => ['', model].includes(rest.model));
+  const byEnd = rests.toSorted((a, b) => blocksUntil(b, now) - blocksUntil(a, now));
+  return CAUSES.get(byEnd[0]!.cause)!;
 }
 
 function check(rig: Rig, wish: Wish): void {
@@ -107,7 +116,7 @@ function check(rig: Rig, wish: Wish): void {
   } else {
     expect(why).toMatchObject({ reason: 'NO_KEY_AVAILABLE', retryDelayMs: Math.max(1, Math.ceil(readyAt - rig.now)) });
     const soonest = [...naive].filter(([, until]) => until === readyAt);
-    expect(soonest.map(([key]) => causeOf(key, wish.model!))).toContain(why.metadata.cause);
+    expect(soonest.map(([key]) => causeOf(key, wish.model!, rig.now))).toContain(why.metadata.cause);
   }
 }
 
@@ -141,7 +150,7 @@ describe('when the next key is ready', () => {
   test('a thousand who are refused at once, each with excludes of its own, look at all keys once', () => {
     const rig = new Rig();
     for (const key of rig.addKeys(500)) {
-      rig.engine.setRests(key, [{ model: '', cause: ErrorClass.KEY_INVALID, until: 10_000 + key.ordinal }], rig.now);
+      rig.engine.setRests(key, [restOf('', ErrorClass.PERMISSION, 10_000 + key.ordinal)], rig.now);
     }
     let looks = 0;
     const { keys } = rig.pool;
@@ -161,9 +170,9 @@ describe('when the next key is ready', () => {
   test('models that nothing names share a look once a pool has no lanes left', () => {
     const rig = mixedPool();
     for (const key of keysOf(rig)) {
-      rig.engine.setRests(key, [{ model: '', cause: ErrorClass.KEY_INVALID, until: 9_000 }], rig.now);
+      rig.engine.setRests(key, [restOf('', ErrorClass.PERMISSION, 9_000)], rig.now);
     }
-    rig.engine.setRests(keysOf(rig)[1]!, [{ model: '', cause: ErrorClass.KEY_INVALID, until: 2_000 }], rig.now);
+    rig.engine.setRests(keysOf(rig)[1]!, [restOf('', ErrorClass.PERMISSION, 2_000)], rig.now);
     rig.whyNot({ model: 'beyond-0' });
     let looks = 0;
     const { keys } = rig.pool;

@@ -1,10 +1,11 @@
 import { acquireNow, type Granted, serveWaiting, type WaitingAcquire, wait } from '../../src/engine/acquire.ts';
-import { Engine } from '../../src/engine/engine.ts';
+import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import type { Lease } from '../../src/engine/lease.ts';
 import { type Constraints, matcher, type Order } from '../../src/engine/order.ts';
 import type { Pool } from '../../src/engine/pool.ts';
+import type { Rest } from '../../src/engine/rest.ts';
 import { DEFAULT_POOL, type KeySettings, type PoolSettings } from '../../src/engine/settings.ts';
 import { type Result, type Settlement, settle } from '../../src/engine/settle.ts';
 import { shortage } from '../../src/engine/shortage.ts';
@@ -25,11 +26,12 @@ export interface Waited {
 /** An engine with one pool and a clock that the test moves. It does after each operation what a store does. */
 export class Rig {
   now = 1_000;
-  readonly engine = new Engine(1);
+  readonly engine: Engine;
   readonly pool: Pool;
   #ordinals = 0;
 
-  constructor(settings: Partial<PoolSettings> = {}) {
+  constructor(settings: Partial<PoolSettings> = {}, options: EngineOptions = {}) {
+    this.engine = new Engine(1, options);
     this.pool = this.engine.addPool({ ...DEFAULT_POOL, ...settings });
   }
 
@@ -174,6 +176,22 @@ export function order(wish: Wish = {}): Order {
     ...wish,
   };
   return { ...whole, matches: matcher(whole) };
+}
+
+/** A plain cooldown, from the beginning of time. */
+export function restOf(model: string, cause: ErrorClass, until: number): Rest {
+  return {
+    model,
+    cause,
+    since: 0,
+    until,
+    strikes: 0,
+    probeAt: Infinity,
+    afterEnd: 'over',
+    forgetAt: until,
+    dayEnd: undefined,
+    trial: undefined,
+  };
 }
 
 /** Keys by id, as exclude_key_ids names them. */

@@ -78,13 +78,14 @@ describe('why there is no key', () => {
     const key = rig.addKey({ project: 'p' });
     const [one, two] = [rig.acquire({ model: 'pro' })!, rig.acquire({ model: 'pro' })!];
     rig.fail(one, ErrorClass.QUOTA_EXHAUSTED_DAY, { ...limit, retryDelayMs: 3_000_000 });
-    rig.fail(two, ErrorClass.KEY_INVALID);
+    rig.fail(two, ErrorClass.RATE_LIMITED_MINUTE);
+    // Of a spent day that is when a call may try whether it is over.
     expect(rig.whyNot({ model: 'pro' })).toMatchObject({
       retryDelayMs: 3_000_000,
       metadata: { cause: 'quota_exhausted' },
     });
-    expect(rig.whyNot({ model: 'flash' })).toMatchObject({ retryDelayMs: 60_000, metadata: { cause: 'quarantined' } });
-    expect(key.health.factor).toBe(0.8);
+    expect(rig.whyNot({ model: 'flash' })).toMatchObject({ retryDelayMs: 60_000, metadata: { cause: 'rate_limited' } });
+    expect(key.health.factor).toBe(1);
   });
 
   test('a key that is merely full goes before one that rests: its lease may come back any moment', () => {

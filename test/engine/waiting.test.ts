@@ -61,8 +61,7 @@ describe('a waiting acquire is served when', () => {
       for (const scope of ['key', 'project'] as const) {
         const rig = new Rig();
         const key = rig.addKey({ project: 'p' });
-        const errorClass = scope === 'key' ? ErrorClass.KEY_INVALID : ErrorClass.RATE_LIMITED_MINUTE;
-        rig.fail(rig.acquire({ model })!, errorClass, { scope });
+        rig.fail(rig.acquire({ model })!, ErrorClass.RATE_LIMITED_MINUTE, { scope });
         const waited = rig.wait({ model }, 120_000);
         rig.pass(59_999);
         expect(waited.granted).toBeUndefined();
@@ -171,7 +170,7 @@ describe('a waiting acquire is served when', () => {
   test('a key is reset', () => {
     const rig = new Rig();
     const key = rig.addKey();
-    rig.fail(rig.acquire()!, ErrorClass.KEY_INVALID);
+    rig.fail(rig.acquire()!, ErrorClass.PERMISSION);
     const waited = rig.wait();
     rig.engine.setHealth(key, HEALTHY, rig.now);
     rig.engine.setRests(key, [], rig.now);

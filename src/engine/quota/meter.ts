@@ -160,6 +160,16 @@ export class Meter {
     return end > at.now ? end : endOfDay(at).engine;
   }
 
+  /** When something leaves a window that has a limit next, and so makes room; Infinity: nothing will. */
+  nextRelease(at: Moment): number {
+    let next = Infinity;
+    for (const name of LIMIT_NAMES) {
+      const isInUse = this.limit(name, at) !== undefined && this.used(name, at) > 0;
+      if (isInUse) next = Math.min(next, this.resetTime(name, at));
+    }
+    return next;
+  }
+
   /**
    * Two projects turned out to be one: what was used adds up, of each lesson the newer holds, and the other's set limits where this
    * one has none. The other is not to be used any more; its bookings are settled here.
@@ -245,6 +255,9 @@ export class Meter {
       succeededRequests: sign * succeededRequests,
       succeededTokens: sign * succeededTokens,
     };
+    if (sign > 0 && outcome.arrivedAt !== undefined) {
+      this.#minute?.arrive(booking.time, outcome.arrivedAt, at.now);
+    }
     this.#minute?.correct(booking.time, delta.requests, delta.tokens, at.now);
     this.#minute?.succeed(booking.time, delta.succeededRequests, delta.succeededTokens, at.now);
     this.#day?.correct(booking.dayEnd, delta);
