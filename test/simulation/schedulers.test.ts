@@ -25,6 +25,14 @@ test.each(['sliding', 'aligned'] as const)('the oracle keeps %s minutes full and
   expect(report.answered / admitted).toBeGreaterThan(0.9);
 });
 
+test('the oracle holds a call back of which it cannot know in which minute of the clock it would arrive', () => {
+  const world = drawWorld(1, 'aligned');
+  const oracle = new Oracle(world);
+  expect(oracle.pick(callOf(0), world.start + 59_990)).toBe(-1);
+  expect(oracle.askAgainAt(callOf(0), world.start + 59_990)).toBe(world.start + 60_000);
+  expect(oracle.pick(callOf(0), world.start + 60_000)).toBeGreaterThanOrEqual(0);
+});
+
 test('the same day twice gives the same report', () => {
   const world = drawWorld(3, 'sliding');
   const load = { ...drawLoad(world), count: 20_000 };
