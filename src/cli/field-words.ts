@@ -22,8 +22,8 @@ const WORDS: Record<string, string> = {
   'quota.tokens_per_day.value': '--tokens-per-day',
 };
 
-/** Such as `key.source is "a\0b"; allowed: ...`, or `api_key is "empty"; ...`. */
-const FIELD_FIRST = /^(?:key\.)?([A-Za-z_.]+)(?:\[\d+\])? is /;
+/** Such as `key.source is "a\0b"; allowed: ...`, `api_key is "empty"; ...`, or `key_ids[0] names no key`. */
+const FIELD_FIRST = /^(?:key\.)?([A-Za-z_.]+)(?:\[\d+\])? (?=is |names )/;
 
 /** A refusal of a field in the words of the command line; a message of another form stays as it is. */
 export function inCommandWords(message: string): string {
@@ -31,5 +31,5 @@ export function inCommandWords(message: string): string {
   if (word === undefined) return message;
   const rest = message.replace(FIELD_FIRST, '');
   // Of a key the server never quotes the value, but says what is wrong with it.
-  return `${word} is ${word === 'KEY' ? rest.replace(/^"([^"]*)"/, '$1') : rest}`;
+  return `${word} ${word === 'KEY' ? rest.replace(/^is "([^"]*)"/, 'is $1') : rest}`;
 }

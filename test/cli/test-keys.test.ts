@@ -89,14 +89,17 @@ test('a Gemini that cannot be reached is said to be the network, of every key', 
   expect(stdout).toContain('network failed');
 });
 
-test('an interrupt ends it at once, with exit code 130', async () => {
+test('an interrupt ends it at once, with exit code 130, and what was asked of Gemini is given up', async () => {
   const fake = await gemini();
   fake.setKey(key(2), { behaviour: { delayMs: Infinity } });
-  const env = await dirWithKeys(fake, 1, 2);
-  const testing = new Cli(['test-keys', '--json', '--timeout', '60'], { env, input: '' });
+  const served = await startServe(tempDir(), '--gemini-base-url', fake.url);
+  await cli(['import', '-', '--address', served.grpc], { input: `${key(1)}\n${key(2)}\n` });
+  const testing = new Cli(['test-keys', '--json', '--timeout', '60', '--address', served.grpc], { input: '' });
   await firstLine(testing);
+  await expect.poll(() => fake.counts.inFlight).toBe(1);
   testing.child.kill('SIGINT');
   expect(await testing.ended).toMatchObject({ exitCode: 130, stderr: 'keybalancer: interrupted\n' });
+  await expect.poll(() => fake.counts.inFlight).toBe(0);
 });
 
 test('what cannot be tested is refused with a sentence', async () => {

@@ -1,6 +1,6 @@
 import { enumToJson } from '@bufbuild/protobuf';
 import type { Command } from 'commander';
-import { describePolicy } from '../../engine/policy.ts';
+import { describePolicy } from '../../engine/describe-policy.ts';
 import { explainError } from '../../gemini/explain.ts';
 import type { Finding, Scope } from '../../gemini/finding.ts';
 import { redact } from '../../gemini/redact.ts';
