@@ -1,6 +1,7 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { BalancerError } from '../../src/engine/errors.ts';
+import { plainFinding } from '../../src/gemini/finding.ts';
 import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { LeaseIds } from '../../src/store/lease-id.ts';
 import { SecretCache } from '../../src/store/secret-cache.ts';
@@ -33,7 +34,7 @@ const RESULTS = [
   { as: 'succeeded', outcome: Outcome.FAILURE, errorClass: ErrorClass.CONTENT_BLOCKED, rests: undefined },
   { as: 'failed', outcome: Outcome.FAILURE, errorClass: ErrorClass.BAD_REQUEST, rests: undefined },
   { as: 'failed', outcome: Outcome.FAILURE, errorClass: ErrorClass.SERVER_ERROR, rests: undefined },
-  { as: 'failed', outcome: Outcome.FAILURE, errorClass: ErrorClass.KEY_INVALID, rests: 'key' },
+  { as: 'failed', outcome: Outcome.FAILURE, errorClass: ErrorClass.RATE_LIMITED_TOKENS, rests: 'key' },
   { as: 'failed', outcome: Outcome.FAILURE, errorClass: ErrorClass.RATE_LIMITED_MINUTE, rests: 'model' },
 ] as const satisfies readonly {
   as: Counted;
@@ -150,7 +151,8 @@ class Report extends Step {
     const lease = model.leases[which % model.leases.length]!;
     const caller = this.how.caller ?? lease.caller;
     const { as, outcome, errorClass, rests } = RESULTS[this.how.result]!;
-    const finding = errorClass && { errorClass, scope: 'key' as const, retryDelayMs: 5_000 };
+    const finding = errorClass && plainFinding(errorClass, rests === 'model' ? 'project-model' : 'key', 5_000);
+    const began = lease.callTime;
     const requestId = `request-${++requests}`;
     const idempotency = keep ? { caller, method: 'ReportResult', requestId, contentHash: `${this}` } : undefined;
     const whole = report(lease.id, { caller, outcome, finding, keepLease: keep, inputTokens: 3, idempotency });
@@ -169,11 +171,8 @@ class Report extends Step {
       expect(await answerOf(real.store.report(whole))).toBe('duplicate');
     }
     if (answer !== 'counted' && answer !== 'late') return;
-    const ofKey = model.keys.get(lease.keyId)!;
-    const rest = (name: string, forMs: number): void =>
-      void ofKey.set(name, Math.max(ofKey.get(name) ?? 0, model.now + forMs));
-    if (rests === 'key') rest('', 60_000);
-    if (rests === 'model') rest(lease.model, 5_000);
+    if (as === 'succeeded') model.worked(lease, began);
+    if (rests !== undefined) model.failed(lease, began, rests === 'key' ? 'key' : `model ${lease.model}`, 5_000);
   }
 
   toString(): string {
@@ -332,6 +331,8 @@ async function open(cap: number, autoSuccess: boolean): Promise<{ model: LeaseMo
     leaseIds: new LeaseIds(vault.subkey('sign leases')),
     secrets: new SecretCache(),
     clock: { now: () => clock.time, wallOffset: () => WALL },
+    verify: false,
+    probe: undefined,
   });
   await store.updatePool({ pool: 'default', etag: '', change: { maxConcurrentLeases: cap, autoSuccess } });
   const real = { store, journal, clock };
@@ -372,6 +373,14 @@ const commands: fc.Arbitrary<Command>[] = [
   fc.constant(new AddKey()),
   which.map((number) => new DeleteKey(number)),
 ];
+
+beforeEach(() => {
+  // What rests is spread by chance, and the model knows to the millisecond.
+  vi.spyOn(Math, 'random').mockReturnValue(0);
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 test('a lease goes through its states as the API says, and each lease counts in just one way', async () => {
   await fc.assert(

@@ -12,6 +12,8 @@ export interface ModelLease {
   /** When its id says that it expires. */
   firstExpiry: number;
   expiry: number;
+  /** When the call began that is reported next. */
+  callTime: number;
   /** over: expired or left, and still to be reported. gone: nothing can be reported any more. */
   state: 'active' | 'over' | 'reported' | 'gone';
   counted: Counted;
@@ -33,14 +35,25 @@ export type Answer =
 
 const LATE_MS = 3_600_000;
 
+/** A cooldown of a minute's limit. */
+export interface ModelRest {
+  since: number;
+  until: number;
+  strikes: number;
+}
+
+/** Its length by strikes, of a stated delay; and for how long after its end one that comes back has struck again. */
+const GROWTH = [1, 2, 4, 8, 15];
+const MEMORY_MS = 60_000;
+
 /** What leases are by the API's words: plain lists, looked through from end to end. */
 export class LeaseModel {
   now = 1_000;
   readonly cap: number;
   readonly autoSuccess: boolean;
   readonly leases: ModelLease[] = [];
-  /** Keys, and until when each rests, by model ("": all). */
-  readonly keys = new Map<string, Map<string, number>>();
+  /** Keys, and what rests of each: the key itself ("key"), or a model of its project ("model " and its name, "": all). */
+  readonly keys = new Map<string, Map<string, ModelRest>>();
 
   constructor(cap: number, autoSuccess: boolean) {
     this.cap = cap;
@@ -64,12 +77,30 @@ export class LeaseModel {
   mayServe(keyId: string, model: string): boolean {
     const rests = this.keys.get(keyId);
     if (rests === undefined || this.active(keyId) >= this.cap) return false;
-    return (rests.get('') ?? 0) <= this.now && (rests.get(model) ?? 0) <= this.now;
+    return [...restsOf(model)].every((name) => (rests.get(name)?.until ?? 0) <= this.now);
+  }
+
+  /** A call of the lease failed, and Gemini said that what is named is to rest for so long. */
+  failed({ keyId }: ModelLease, began: number, name: string, forMs: number): void {
+    const rests = this.keys.get(keyId)!;
+    const found = rests.get(name);
+    const old = found !== undefined && found.until + MEMORY_MS > this.now ? found : undefined;
+    const strikes = old === undefined ? 0 : old.strikes + (began >= old.until ? 1 : 0);
+    const until = this.now + forMs * GROWTH[Math.min(strikes, GROWTH.length - 1)]!;
+    if (old !== undefined && old.until >= until) return;
+    rests.set(name, { since: old !== undefined && began < old.since ? old.since : this.now, until, strikes });
+  }
+
+  /** A call of the lease worked: what began to rest before the call did rests no more. */
+  worked({ keyId, model }: ModelLease, began: number): void {
+    const rests = this.keys.get(keyId)!;
+    for (const name of restsOf(model)) if ((rests.get(name)?.since ?? Infinity) <= began) rests.delete(name);
   }
 
   acquired(lease: Pick<ModelLease, 'id' | 'keyId' | 'model' | 'caller' | 'session' | 'expiry'>): void {
     this.leases.push({
       ...lease,
+      callTime: this.now,
       ref: `1.${this.leases.length + 1}`,
       firstExpiry: lease.expiry,
       state: 'active',
@@ -98,6 +129,7 @@ export class LeaseModel {
       lease.tokens += effect.tokens;
     }
     lease.lastReport = effect.as;
+    lease.callTime = this.now;
     if (late || !effect.keep) {
       lease.state = 'reported';
       lease.counted = effect.as;
@@ -138,6 +170,11 @@ export class LeaseModel {
     const forgotten = lease.state === 'reported' && lease.firstExpiry + LATE_MS <= this.now;
     return forgotten ? 'LEASE_NOT_FOUND' : undefined;
   }
+}
+
+/** Names of all rests that forbid a model. */
+function restsOf(model: string): Set<string> {
+  return new Set(['key', 'model ', `model ${model}`]);
 }
 
 /** What KeyUsage says of these leases. */
