@@ -1,6 +1,6 @@
 /**
- * What a pick costs: nanoseconds for a turn of the scheduler alone, and for a whole acquire and report in memory, by the
- * number of keys. Printed, never asserted.
+ * What a pick costs: nanoseconds for a turn of the scheduler alone, with a project for each key and for each ten, and for a whole
+ * acquire and report in memory, by the number of keys. Printed, never asserted.
  *
  *   node bench/pick.ts
  */
@@ -14,6 +14,8 @@ import { settle } from '../src/engine/settle.ts';
 import { Outcome } from '../src/gen/keybalancer/v1/keybalancer_pb.ts';
 
 const WEIGHTS = [2, 1, 0.5, 1];
+/** Keys of one project that rest together. */
+const LARGE_GROUP = 5_000;
 /** Each figure is the best of so many: what the machine does besides only ever adds. */
 const RUNS = 5;
 
@@ -27,14 +29,14 @@ function measure(times: number, work: () => void): number {
   return Math.round(best);
 }
 
-function laneOf(keys: number): Lane {
+function laneOf(keys: number, groupOf: (slot: number) => number): Lane {
   const lane = new Lane(
     1,
     '',
     Int32Array.from({ length: keys }, (_, slot) => slot),
     keys,
   );
-  for (let slot = 0; slot < keys; slot++) lane.join(slot, 0, WEIGHTS[slot % WEIGHTS.length]!);
+  for (let slot = 0; slot < keys; slot++) lane.join(slot, 0, WEIGHTS[slot % WEIGHTS.length]!, groupOf(slot));
   // Past the first turns, in which all keys are equal.
   for (let i = 0; i < 2 * keys; i++) lane.take(lane.peek(), true);
   return lane;
@@ -80,6 +82,7 @@ function orderOf(excludeKeyIds: string[], requireProject: string): Order {
   return {
     caller: 'local',
     model: 'gemini-2.5-flash',
+    tokens: 0,
     affinityKey: '',
     ttlMs: undefined,
     sessionId: '',
@@ -100,9 +103,9 @@ const SUCCESS = {
   keepLease: false,
 };
 
-for (const keys of [100, 10_000, 1_000_000]) {
-  const lane = laneOf(keys);
-  const times = keys === 1_000_000 ? 300_000 : 1_000_000;
+/** Of a turn, and of a key that leaves and joins again. */
+function measureLane(keys: number, groupOf: (slot: number) => number, times: number): [number, number] {
+  const lane = laneOf(keys, groupOf);
   const pick = measure(times, () => {
     lane.take(lane.peek(), true);
   });
@@ -110,8 +113,30 @@ for (const keys of [100, 10_000, 1_000_000]) {
   const leaveAndJoin = measure(times, () => {
     slot = (slot + 7_919) % keys;
     lane.leave(slot);
-    lane.join(slot, 0, WEIGHTS[slot % WEIGHTS.length]!);
+    lane.join(slot, 0, WEIGHTS[slot % WEIGHTS.length]!, groupOf(slot));
   });
+  return [pick, leaveAndJoin];
+}
+
+for (const keys of [10_000, 100_000]) {
+  const lane = laneOf(keys, (slot) => Math.max(0, slot - LARGE_GROUP + 1));
+  const closeAndOpen = measure(100_000, () => {
+    lane.close(0);
+    lane.open(0);
+  });
+  console.log(
+    `${String(keys).padStart(9)} keys: closing and opening a group of ${LARGE_GROUP} among them ${closeAndOpen} ns`,
+  );
+}
+
+for (const keys of [100, 10_000, 1_000_000]) {
+  const times = keys === 1_000_000 ? 300_000 : 1_000_000;
+  const [pick, leaveAndJoin] = measureLane(keys, (slot) => slot, times);
+  const [pickOfTen, leaveAndJoinOfTen] = measureLane(keys, (slot) => Math.floor(slot / 10), times);
+  console.log(
+    `${String(keys).padStart(9)} keys: pick ${pick} ns, leave and join ${leaveAndJoin} ns; ` +
+      `in groups of 10 pick ${pickOfTen} ns, leave and join ${leaveAndJoinOfTen} ns`,
+  );
 
   const engine = engineOf(keys);
   const pool = engine.pool('default');
@@ -128,7 +153,6 @@ for (const keys of [100, 10_000, 1_000_000]) {
   const excluding = measure(times / 5, acquireAndReport(orderOf(['key-00000001', 'key-00000002', 'key-00000003'], '')));
   const requiring = measure(times / 5, acquireAndReport(orderOf([], 'project-1')));
   console.log(
-    `${String(keys).padStart(9)} keys: pick ${pick} ns, leave and join ${leaveAndJoin} ns, ` +
-      `acquire and report ${whole} ns (3 keys excluded ${excluding} ns, a project of 3 keys required ${requiring} ns)`,
+    `${''.padStart(9)}       acquire and report ${whole} ns (3 keys excluded ${excluding} ns, a project of 3 keys required ${requiring} ns)`,
   );
 }
