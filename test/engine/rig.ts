@@ -135,8 +135,14 @@ export class Rig {
     return settlement;
   }
 
-  fail(lease: Lease, errorClass: ErrorClass, finding: Partial<Finding> = {}): Settlement {
+  fail(
+    lease: Lease,
+    errorClass: ErrorClass,
+    finding: Partial<Finding> = {},
+    { keepLease } = { keepLease: false },
+  ): Settlement {
     return this.report(lease, {
+      keepLease,
       outcome: Outcome.FAILURE,
       finding: { ...plainFinding(errorClass, 'key'), ...finding },
     });
