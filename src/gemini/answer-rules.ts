@@ -63,7 +63,7 @@ export const ANSWER_RULES: readonly Rule[] = [
       reason('MODEL_CAPACITY_EXHAUSTED'),
       // The link may stand on a line of its own.
       begins(/^Resource exhausted\. Please try again later\. Please refer to\s{1,9}\S{1,200}error-code-429/),
-      leadSays('error-code-429', 'no capacity available', 'model is overloaded', 'experiencing high demand'),
+      leadSays('error-code-429', 'no capacity available', 'overloaded', 'experiencing high demand'),
     ),
     errorClass: ErrorClass.OVERLOADED,
     scope: 'none',

@@ -1,6 +1,7 @@
 import { isObject, type JsonObject, parseJson } from './json.ts';
 import { pythonAsJson } from './python-literal.ts';
 import { httpStatusOfName, isRpcCode } from './rpc-status.ts';
+import { detailsOfTextFormat } from './text-format.ts';
 
 /** At most so much of a body is looked at, in UTF-16 units. */
 export const LOOKED_AT = 16 * 1024;
@@ -91,7 +92,7 @@ const PYTHON_CLOSED =
 /** How a live session's reason may begin. */
 const TRACE_ID = /^Request trace id: [^\s:]{1,80}: /;
 /** How the SDK's interactions write an error: "429 You exceeded ...". */
-const STATUS_BEFORE_TEXT = /^(?:[A-Za-z]{1,40}Error: )?([45]\d\d) (?=\S)/;
+const STATUS_BEFORE_TEXT = /^(?:(?:\w{1,40}\.){0,6}[A-Z]\w{1,40}: )?([45]\d\d) (?=\S)/;
 /** How the SDK before @google/genai wrote it. */
 const STATUS_IN_BRACKETS =
   /^(?:[A-Za-z]{1,40}: )?\[GoogleGenerativeAI Error\]: (?:Error fetching from \S{1,500} )?\[([45]\d\d) [^\]\n]{0,60}\] /;
@@ -120,20 +121,29 @@ function withoutPrefix(text: string, opened: OpenedBody): string {
   }
   const status = STATUS_BEFORE_TEXT.exec(trimmed) ?? LIVE_REFUSED.exec(trimmed);
   if (status !== null) {
-    opened.httpStatus = Number(status[1] ?? 0);
-    return status[1] === undefined ? trimmed : trimmed.slice(status[0].length);
+    if (status[1] !== undefined) return withoutDetails(trimmed.slice(status[0].length), Number(status[1]), opened);
+    opened.httpStatus = 0;
+    return trimmed;
   }
   if (trimmed.startsWith('<')) opened.httpStatus ||= Number(HTML_STATUS.exec(trimmed)?.[1] ?? 0);
   return trimmed.replace(TRACE_ID, '');
 }
 
-/** The older SDK wrote the details behind the message. Behind that of a bad request may stand what the request said. */
+/** How older clients begin the details behind a message: as JSON, or in the text format of Protocol Buffers. */
+const DETAILS_BEHIND = / \[(?:(\{"@type":)|(?:reason: "|violations \{|links \{|retry_delay \{|metadata \{))/;
+
+/** What is behind the message of a bad request may be what the request said, and is only left out. */
 function withoutDetails(text: string, status: number, opened: OpenedBody): string {
   opened.httpStatus = status;
-  const at = text.indexOf(' [{"@type":');
-  if (at === -1) return text;
-  if (status !== 400) opened.errors.push({ details: parseJson(text.slice(at + 1)) });
-  return text.slice(0, at);
+  const behind = DETAILS_BEHIND.exec(text);
+  if (behind === null) return text;
+  if (status !== 400) {
+    const details = text.slice(behind.index + 1);
+    opened.errors.push({
+      details: behind[1] === undefined ? [detailsOfTextFormat(details)] : parseJson(details),
+    });
+  }
+  return text.slice(0, behind.index);
 }
 
 function readText(text: string): unknown {

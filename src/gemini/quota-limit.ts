@@ -56,7 +56,9 @@ function isQuota(evidence: Evidence): boolean {
   // The reason of a closed live session is all that there is.
   return (
     evidence.httpStatus === 0 &&
-    /^(?:you exceeded your current quota|quota exceeded for|resource (?:has been )?exhausted)/.test(evidence.lead)
+    /^(?:you (?:have )?exceeded your (?:current )?quota|quota exceeded|resource(?: has been |_| )exhausted|rate limit exceeded)/.test(
+      evidence.lead,
+    )
   );
 }
 

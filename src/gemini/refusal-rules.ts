@@ -111,10 +111,11 @@ export const REFUSAL_RULES: readonly Rule[] = [
       'the message says that prepaid credits or the monthly spending cap are used up, which the billing account has',
     applies: either(
       leadSays(
-        'prepayment credits are depleted',
-        'monthly spending cap',
-        'monthly spending limit',
-        'monthly spend cap',
+        'prepayment credit',
+        'prepaid credit',
+        'credits are depleted',
+        'spending cap',
+        'spending limit',
         'spend cap',
       ),
       httpStatus(402),
@@ -125,9 +126,13 @@ export const REFUSAL_RULES: readonly Rule[] = [
   },
   {
     name: 'billing-disabled',
-    because:
-      'ErrorInfo reason BILLING_DISABLED, or a message that begins "This API method requires billing to be enabled"',
-    applies: either(reason('BILLING_DISABLED'), beginsRefusal(/^This API method requires billing to be enabled/)),
+    because: 'ErrorInfo reason BILLING_DISABLED, or a 403 that says that billing is not enabled',
+    applies: either(
+      reason('BILLING_DISABLED'),
+      both(httpStatus(0, 403), ({ lead }) =>
+        /\b(?:enable|requires?|without) billing\b|\bbilling (?:account )?(?:is|has|must|to be|not)\b/.test(lead),
+      ),
+    ),
     errorClass: ErrorClass.BILLING,
     scope: 'project',
   },

@@ -245,6 +245,8 @@ const PIECES = [
   'models/',
   '{"message":"',
   "{'",
+  '429 x [violations { quota_id: "',
+  ' [reason: "a" metadata { key: ',
   "'",
   'a.b.',
   'received 1008 (policy ',

@@ -20,6 +20,8 @@ const HOSTILE: readonly string[] = [
   'Live connection closed before setup completed (code 1008): API key not valid.',
   'received 1008 (policy violation) Your project has been denied access; then sent 1008',
   'AbortError: This operation was aborted',
+  '403 x [reason: "CONSUMER_SUSPENDED" metadata { key: "consumer" value: "projects/100000000001" } ]',
+  'x [violations { quota_id: "PerDay" } , retry_delay { seconds: 99999 } ]',
   'Please retry in 99999h',
   "for consumer 'project_number:100000000001'",
   'has not been used in project 100000000001 before or it is disabled',

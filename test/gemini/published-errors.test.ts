@@ -236,6 +236,38 @@ const PUBLISHED: readonly Published[] = [
     rule: 'quota-zero',
   },
   {
+    name: 'no quota in a region, in the text format of Protocol Buffers',
+    source: 'https://github.com/home-assistant/core/issues/132832',
+    httpStatus: 0,
+    body: `429 Quota exceeded for quota metric 'Generate Content API requests per minute' and limit 'GenerateContent request limit per minute for a region' of service 'generativelanguage.googleapis.com' for consumer 'project_number:100000000012'. [reason: "RATE_LIMIT_EXCEEDED" domain: "googleapis.com" metadata { key: "service" value: "generativelanguage.googleapis.com" } metadata { key: "quota_metric" value: "generativelanguage.googleapis.com/generate_content_requests" } metadata { key: "quota_limit" value: "GenerateContentRequestsPerMinutePerProjectPerRegion" } metadata { key: "quota_limit_value" value: "0" } metadata { key: "consumer" value: "projects/100000000012" } ]`,
+    expected: 'QUOTA_ZERO project',
+    rule: 'quota-zero',
+  },
+  {
+    name: 'a spent day in the text format of Protocol Buffers',
+    source: 'https://github.com/google/generative-ai-docs/issues/438',
+    httpStatus: 0,
+    body: `google.api_core.exceptions.ResourceExhausted: 429 ${BOILERPLATE} [violations {\n  quota_metric: "generativelanguage.googleapis.com/generate_content_free_tier_requests"\n  quota_id: "GenerateRequestsPerDayPerProjectPerModel-FreeTier"\n  quota_dimensions {\n    key: "model"\n    value: "gemini-2.0-flash"\n  }\n  quota_value: 200\n}\n, links {\n  description: "Learn more"\n  url: "https://ai.google.dev"\n}\n, retry_delay {\n  seconds: 19\n}\n]`,
+    expected: 'QUOTA_EXHAUSTED_DAY project-model',
+    rule: 'quota-day',
+  },
+  {
+    name: 'a bad key in the text format of Protocol Buffers',
+    source: 'https://github.com/google/generative-ai-docs/issues/438',
+    httpStatus: 0,
+    body: 'google.api_core.exceptions.InvalidArgument: 400 API key not valid. Please pass a valid API key. [reason: "API_KEY_INVALID"\ndomain: "googleapis.com"\n]',
+    expected: 'KEY_INVALID key',
+    rule: 'api-key-invalid',
+  },
+  {
+    name: 'billing that is off, without details',
+    source: ERROR_REASONS,
+    httpStatus: 403,
+    body: restBody(403, 'PERMISSION_DENIED', 'This API method requires billing to be enabled. Please enable billing.'),
+    expected: 'BILLING project',
+    rule: 'billing-disabled',
+  },
+  {
     name: 'a day of a user, by the words of the older form',
     source: 'https://github.com/google-gemini/gemini-cli/issues/2336',
     httpStatus: 429,
@@ -365,6 +397,15 @@ describe('a published failure', () => {
       if (httpStatus !== 500 && httpStatus !== 416) expect(judged({ httpStatus, body: wrapped })).toBe(expected);
     },
   );
+});
+
+test('the text format of Protocol Buffers tells limits, delay and project', () => {
+  const [zero, day] = PUBLISHED.filter(({ name }) => name.endsWith('text format of Protocol Buffers'));
+  expect(classify(providerError({ body: zero!.body })).project).toBe('100000000012');
+  expect(classify(providerError({ body: day!.body }))).toMatchObject({
+    retryDelayMs: 19_000,
+    limits: [{ name: 'requestsPerDay', value: 200, model: 'gemini-2.0-flash' }],
+  });
 });
 
 /** What proxies and front ends say in the place of Gemini: nothing that blames a key. */
