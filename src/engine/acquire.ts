@@ -10,7 +10,7 @@ import { allows, fitsQuota, type Order } from './order.ts';
 import { capReached, lease, pick } from './pick.ts';
 import { type Pool, serves } from './pool.ts';
 import type { Moment } from './quota/moment.ts';
-import { shortage } from './shortage.ts';
+import { hopeless, shortage } from './shortage.ts';
 import { type Waiter, WaitingQueue } from './waiting-queue.ts';
 
 /** Leases by batch; one batch of one lease for a plain acquire. */
@@ -39,6 +39,9 @@ export function acquireNow(engine: Engine, pool: Pool, order: Order, now: number
   const lane = pool.laneFor(order.model, now);
   return comesAfterBatch(lane, order) ? undefined : grant(engine, pool, lane, order, now);
 }
+
+/** Where a key is free, and yet those who wait for many at once come first. */
+const QUEUE_FULL_RETRY_MS = 1_000;
 
 /** For so long keys stay free for an acquire that waits for many at once; then it takes its chances like everyone. */
 const BATCH_HOLD_MS = 5_000;
@@ -85,12 +88,12 @@ export function wait(
   callbacks: Pick<WaitingAcquire, 'granted' | 'refused'>,
 ): WaitingAcquire {
   const lane = pool.laneFor(order.model, now);
-  const why = shortage(engine, pool, lane, order, now);
-  if (why.code !== 'RESOURCE_EXHAUSTED') throw why;
+  const why = hopeless(engine, pool, lane, order, now);
+  if (why !== undefined) throw why;
   if (pool.waiting >= pool.settings.maxWaiting) {
     throw new BalancerError('QUEUE_FULL', `pool "${pool.name}" has ${pool.waiting} acquires waiting, its max_waiting`, {
       metadata: { pool: pool.name },
-      ...(why.retryDelayMs === undefined ? {} : { retryDelayMs: why.retryDelayMs }),
+      retryDelayMs: shortage(engine, pool, lane, order, now).retryDelayMs ?? QUEUE_FULL_RETRY_MS,
     });
   }
   const holdUntil = order.batches === undefined ? Infinity : now + BATCH_HOLD_MS;

@@ -6,7 +6,7 @@ import type { Pool } from './pool.ts';
 import type { Limits } from './quota/limits.ts';
 import type { Meter } from './quota/meter.ts';
 import type { Moment } from './quota/moment.ts';
-import { type Rest, restsUntil } from './rest.ts';
+import { isHalfOpen, type Rest, restsUntil } from './rest.ts';
 import type { KeySettings } from './settings.ts';
 import type { UsageCounts } from './usage.ts';
 
@@ -146,9 +146,16 @@ export function restingUntil(key: Key, model: string, now: number): number {
 
 /** When the project may take one more call of the model, cooldowns and quota considered: 0 now, Infinity never. */
 export function projectReadyAt(project: Project, model: string, tokens: number, at: Moment): number {
-  const rested = project.rests.length === 0 ? 0 : restsUntil(project.rests, model, at.now);
   const gate = project.gates?.get(model);
-  return gate === undefined ? rested : Math.max(rested, gate.meter.readyAt(tokens, at));
+  if (project.rests.length === 0) return gate === undefined ? 0 : gate.meter.readyAt(tokens, at);
+  const rested = restsUntil(project.rests, model, at.now);
+  if (gate === undefined) return rested;
+  return Math.max(rested, gate.meter.readyAt(tokens, at, triesDay(project, model, at.now)));
+}
+
+/** Whether a call is to try if a day is spent that was taken for spent: then what a refusal taught of the day's limit is in doubt too. */
+export function triesDay({ rests }: Project, model: string, now: number): boolean {
+  return rests.some((rest) => rest.model === model && rest.dayEnd !== undefined && isHalfOpen(rest, now));
 }
 
 /** When the key may take one more call of the model, its caps and state aside: 0 now, Infinity never. */

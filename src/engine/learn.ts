@@ -66,11 +66,14 @@ export function learn(
 }
 
 const LONGEST_DELAY_MS = 60_000;
+/** A request reaches Gemini so long after it was sent at the most, as a rule. What comes to it a minute later may be faster. */
+const LONGEST_TRANSIT_MS = 250;
 
 function succeed(engine: Engine, lease: Lease, now: number): Undo[] {
   const { key, model, callTime } = lease;
   engine.setHealth(key, succeeded(key.health, now), now);
   const undos: Undo[] = [workedAgain(engine, model, callTime, now)];
+  if (lease.trials?.some(({ rest }) => rest.dayEnd !== undefined)) undos.push(doubtDay(engine, lease, now));
   for (const resting of [key, key.project]) {
     if (resting.rests.length > 0) undos.push(disprove(engine, resting, model, callTime, now));
   }
@@ -98,6 +101,20 @@ function fail(engine: Engine, lease: Lease, finding: Finding, policy: Policy, no
     learnLimits(engine, lease, finding, now),
   );
   return undos;
+}
+
+/** A call worked that tried a day which was taken for spent. */
+function doubtDay(engine: Engine, { key, model }: Lease, now: number): Undo {
+  const gate = key.project.gates?.get(model);
+  if (gate === undefined) return () => {};
+  const before = gate.meter.learned;
+  gate.meter.doubtDay();
+  engine.changes.gates.add(gate);
+  engine.regate(key.project, model, now);
+  return (at) => {
+    gate.meter.restoreLessons(before);
+    engine.regate(key.project, model, at);
+  };
 }
 
 /** A refusal that states its limit teaches it. */
@@ -128,7 +145,7 @@ function settleQuota(engine: Engine, lease: Lease, result: Result, policy: Polic
     counted: result.outcome !== Outcome.UNUSED && policy?.refusedAtDoor !== true,
     succeeded: policy === undefined || !policy.failed,
     tokens: result.inputTokens > 0 ? result.inputTokens : undefined,
-    arrivedAt: result.latencyMs === undefined ? undefined : Math.max(booking.time, now - result.latencyMs),
+    arrivedAt: Math.min(now, Math.max(booking.time, now - (result.latencyMs ?? Infinity)) + LONGEST_TRANSIT_MS),
   };
   const at = engine.moment(now);
   gate.meter.settle(booking, outcome, at);

@@ -2,9 +2,9 @@ import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { fits } from './batch-fit.ts';
 import type { Engine } from './engine.ts';
 import { BalancerError } from './errors.ts';
-import { allowsModel, checkedAt, leaseLimit } from './key.ts';
+import { allowsModel, checkedAt, type Key, leaseLimit, readyAt } from './key.ts';
 import type { Lane } from './lane.ts';
-import type { Order } from './order.ts';
+import { candidates, type Order } from './order.ts';
 import type { Pool } from './pool.ts';
 import type { Moment } from './quota/moment.ts';
 import { type Soonest, soonest } from './readiness.ts';
@@ -48,10 +48,31 @@ export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, n
   });
 }
 
+/** Why waiting cannot help; undefined: it can. Cheaper than shortage(), as every acquire that waits asks. */
+export function hopeless(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): BalancerError | undefined {
+  if (order.batches === undefined && pool.enabledKeys > 0) {
+    const at = engine.moment(now);
+    for (const key of candidates(engine, pool, order)) {
+      if (key?.pool !== pool || !isEnabled(key) || !allowsModel(key, order.model)) continue;
+      if (order.matches?.(key) !== false && readyAt(key, order.model, order.tokens, at) < Infinity) return undefined;
+    }
+  }
+  const why = shortage(engine, pool, lane, order, now);
+  return why.code === 'RESOURCE_EXHAUSTED' ? undefined : why;
+}
+
+function isEnabled({ state }: Key): boolean {
+  return state !== KeyState.DISABLED_ADMIN && state !== KeyState.DISABLED_AUTO;
+}
+
 /** What keeps the key back that comes first, and for how long. */
-function whyNotYet({ key, readyAt }: Soonest, order: Order, at: Moment): { cause: string; retryDelayMs: number } {
-  if (readyAt === 0) return { cause: 'all_leased', retryDelayMs: LEASED_RETRY_MS };
-  if (checkedAt(key, at.now) >= readyAt) return { cause: 'quarantined', retryDelayMs: readyAt - at.now };
+function whyNotYet(
+  { key, readyAt: soonestAt }: Soonest,
+  order: Order,
+  at: Moment,
+): { cause: string; retryDelayMs: number } {
+  if (soonestAt === 0) return { cause: 'all_leased', retryDelayMs: LEASED_RETRY_MS };
+  if (checkedAt(key, at.now) >= soonestAt) return { cause: 'quarantined', retryDelayMs: soonestAt - at.now };
   const blocking = [...key.rests, ...key.project.rests].filter(
     (rest) => (rest.model === '' || rest.model === order.model) && blocksUntil(rest, at.now) > 0,
   );
@@ -61,11 +82,11 @@ function whyNotYet({ key, readyAt }: Soonest, order: Order, at: Moment): { cause
   );
   const meter = key.project.gates?.get(order.model)?.meter;
   const quotaReadyAt = meter?.readyAt(order.tokens, at) ?? 0;
-  if (longest === undefined || quotaReadyAt >= readyAt) {
+  if (longest === undefined || quotaReadyAt >= soonestAt) {
     const isDays = quotaReadyAt - at.now > MINUTE_MS;
-    return { cause: isDays ? 'quota_exhausted' : 'rate_limited', retryDelayMs: readyAt - at.now };
+    return { cause: isDays ? 'quota_exhausted' : 'rate_limited', retryDelayMs: soonestAt - at.now };
   }
-  return { cause: causeOf(longest.cause), retryDelayMs: untilTried([longest], readyAt, at.now) };
+  return { cause: causeOf(longest.cause), retryDelayMs: untilTried([longest], soonestAt, at.now) };
 }
 
 /** Until what rests may be called. A lease that tries whether it is over may be reported at any moment. */
@@ -84,7 +105,7 @@ function everFits(pool: Pool, order: Order, batches: NonNullable<Order['batches'
   // Made one by one, since the first few keys often are enough.
   function* rooms(): Generator<number> {
     for (const key of pool.keys) {
-      if (key === undefined || key.state === KeyState.DISABLED_ADMIN || key.state === KeyState.DISABLED_AUTO) continue;
+      if (key === undefined || !isEnabled(key)) continue;
       if (!allowsModel(key, order.model)) continue;
       none = false;
       yield leaseLimit(key) || Infinity;

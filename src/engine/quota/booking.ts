@@ -20,7 +20,7 @@ export interface Settlement {
   readonly counted: boolean;
   /** All of its calls succeeded. */
   readonly succeeded: boolean;
-  /** When it reached Gemini at the earliest, on the engine's clock; undefined: when it was booked. */
+  /** When it reached Gemini at the latest, on the engine's clock; undefined: when it was booked. */
   readonly arrivedAt?: number | undefined;
   /** Calls that were made on the one booking; 1 when absent. */
   readonly calls?: number | undefined;

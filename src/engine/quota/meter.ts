@@ -79,6 +79,12 @@ export class Meter {
     return true;
   }
 
+  /** A call worked on a day that was taken for spent: what was taught of its limit is not so. */
+  doubtDay(): void {
+    const { requestsPerDay: _, tokensPerDay: __, ...others } = this.#learned;
+    this.#learned = Object.keys(others).length > 0 ? others : NO_LESSONS;
+  }
+
   /** Takes lessons back: `lessons` is what was learned before them. */
   restoreLessons(lessons: Lessons): void {
     this.#learned = lessons;
@@ -97,14 +103,15 @@ export class Meter {
   /**
    * When one more request may start that is expected to have so many input tokens, at least 1: 0 now, Infinity never (a limit of 0),
    * else the very moment on the engine's clock, if nothing else comes and the wall clock is not set. More tokens than a limit are
-   * taken for fitting once no others are counted: only Gemini can say no.
+   * taken for fitting once no others are counted: only Gemini can say no. `doubtsDay`: lessons about the day are not believed.
    */
-  readyAt(tokens: number, at: Moment): number {
+  readyAt(tokens: number, at: Moment, doubtsDay = false): number {
     const given = this.#given();
     if (given === NO_LIMITS && this.#learned === NO_LESSONS) return 0;
     const wanted = Math.max(1, wholeTokens(tokens));
-    const requestsPerDay = this.#limitOf('requestsPerDay', given, at);
-    const tokensPerDay = this.#limitOf('tokensPerDay', given, at);
+    const ofDay = (name: LimitName): number => (doubtsDay ? (given[name] ?? Infinity) : this.#limitOf(name, given, at));
+    const requestsPerDay = ofDay('requestsPerDay');
+    const tokensPerDay = ofDay('tokensPerDay');
     if (requestsPerDay <= 0 || tokensPerDay <= 0) return Infinity;
     const limits = {
       requests: this.#limitOf('requestsPerMinute', given, at),
