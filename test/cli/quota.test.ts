@@ -78,6 +78,15 @@ test.each([
   expect(result.stderr).toMatch(why);
 });
 
+test('limits may come before any key, and so make a data dir; to list them makes none', async () => {
+  const env = { KEYBALANCER_DATA_DIR: tempDir() };
+  expect(await cli(['quota', 'list'], { env })).toMatchObject({ exitCode: 3, stdout: '' });
+  const set = await cli(['quota', 'set', 'to-come', '--requests-per-day', '250'], { env });
+  expect(set.exitCode).toBe(0);
+  const listed = await cli(['quota', 'list'], { env });
+  expect(listed.stdout).toContain('to-come\tevery other model\t250 requests a day\tset\t');
+});
+
 test('without a subcommand there is help', async () => {
   const [none, help, ofList] = await Promise.all([
     cli(['quota']),

@@ -120,7 +120,8 @@ async function set(project: string, { model = '', ...options }: SetOptions, outp
     const flags = LIMITS.map(({ flag }) => flag).join(', ');
     throw new CliError(EXIT.usage, `no limit is given; allowed: at least one of ${flags}`);
   }
-  await withBalancer(options, output, async (balancer, signal) => {
+  // Limits may come before the keys.
+  await withBalancer({ ...options, mayCreate: true }, output, async (balancer, signal) => {
     const response = await balancer.keyAdmin.setQuota({ quota }, { signal });
     if (options.json) return output.line(prettyJson(messageJson(SetQuotaResponseSchema, response)));
     if (response.quota !== undefined) await printQuotas([response.quota], output);
