@@ -3,6 +3,7 @@ import type { Evidence } from './evidence.ts';
 import type { Scope } from './finding.ts';
 import type { BrokenLimit } from './quota-limit.ts';
 import { REFUSAL_RULES } from './refusal-rules.ts';
+import { GENERATION_CODES } from './rpc-status.ts';
 import { begins, both, either, httpStatus, isHtml, leadSays, type Rule, reason } from './rule.ts';
 
 function limitScope(_: Evidence, limit: BrokenLimit | undefined): Scope {
@@ -14,8 +15,8 @@ export const ANSWER_RULES: readonly Rule[] = [
   // An answer, not an error: the key did its work.
   {
     name: 'content-blocked',
-    because: 'an answer with a blockReason, or a finishReason other than STOP',
-    applies: (e) => e.answer === 'blocked',
+    because: 'an answer with a blockReason, a finishReason other than STOP, or a code that says the same',
+    applies: (e) => e.answer === 'blocked' || GENERATION_CODES.has(e.code),
     errorClass: ErrorClass.CONTENT_BLOCKED,
     scope: 'none',
   },

@@ -1,6 +1,6 @@
 import { isObject, type JsonObject, parseJson } from './json.ts';
 import { pythonAsJson } from './python-literal.ts';
-import { httpStatusOfName, isRpcCode } from './rpc-status.ts';
+import { GENERATION_CODES, httpStatusOfName, isRpcCode } from './rpc-status.ts';
 import { detailsOfTextFormat } from './text-format.ts';
 
 /** At most so much of a body is looked at, in UTF-16 units. */
@@ -75,7 +75,7 @@ export function openBody(body: string): OpenedBody {
  * wraps such an error, as @google/genai does, has a reason phrase of HTTP as its status.
  */
 function mayEcho({ code, status, details }: JsonObject): boolean {
-  if (typeof code === 'string') return httpStatusOfName(code) === 400;
+  if (typeof code === 'string') return httpStatusOfName(code) === 400 || GENERATION_CODES.has(code);
   return (
     (code === 400 || code === undefined) &&
     ((typeof status === 'string' && isRpcCode(status) && httpStatusOfName(status) === 400) || Array.isArray(details))

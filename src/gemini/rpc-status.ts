@@ -37,6 +37,27 @@ const INTERACTIONS: readonly (readonly [code: string, httpStatus: number])[] = [
   ['service_unavailable', 503],
 ];
 
+/** The Interactions API's codes for an answer that was blocked, or that came out wrong: those of finishReason in lower case. */
+export const GENERATION_CODES: ReadonlySet<string> = new Set([
+  'safety',
+  'recitation',
+  'language',
+  'prohibited_content',
+  'spii',
+  'blocklist',
+  'image_safety',
+  'image_prohibited_content',
+  'image_recitation',
+  'image_other',
+  'content_blocked',
+  'malformed_function_call',
+  'malformed_tool_call',
+  'unexpected_tool_call',
+  'too_many_tool_calls',
+  'missing_thought_signature',
+  'no_image',
+]);
+
 const BY_NAME = new Map([
   ...CODES,
   ...CODES.map(([name, httpStatus]) => [name.toLowerCase(), httpStatus] as const),

@@ -53,6 +53,33 @@ const PUBLISHED: readonly Published[] = [
     rule,
   })),
 
+  ...[
+    'safety',
+    'recitation',
+    'language',
+    'prohibited_content',
+    'spii',
+    'blocklist',
+    'image_safety',
+    'image_prohibited_content',
+    'image_recitation',
+    'image_other',
+    'content_blocked',
+    'malformed_function_call',
+    'malformed_tool_call',
+    'unexpected_tool_call',
+    'too_many_tool_calls',
+    'missing_thought_signature',
+    'no_image',
+  ].map((code) => ({
+    name: `interactions code ${code}`,
+    source: API_ERRORS,
+    httpStatus: 400,
+    body: interaction(code, 'The request was blocked.'),
+    expected: 'CONTENT_BLOCKED none',
+    rule: 'content-blocked',
+  })),
+
   // The reasons of google.api.ErrorReason.
   ...(
     [
