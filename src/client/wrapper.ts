@@ -140,7 +140,10 @@ class Wrapper implements GeminiWrapper {
     if (this.#connection === undefined) {
       // Without a server, what is asked of Gemini goes the way that the calls go.
       const embedded = { geminiBaseUrl: this.#settings.genai.httpOptions?.baseUrl };
-      const connecting = connect({ ...this.#place, embedded }).then((balancer) => ({ balancer, reports: new Reports(balancer) }));
+      const connecting = connect({ ...this.#place, embedded }).then((balancer) => ({
+        balancer,
+        reports: new Reports(balancer),
+      }));
       this.#connection = connecting;
       // The next call tries again.
       connecting.catch(() => {
