@@ -1,6 +1,6 @@
 import type { Batches } from './batch-fit.ts';
 import type { Engine } from './engine.ts';
-import { type Key, keyId, ordinalOf, type Project, projectName } from './key.ts';
+import { type Key, keyId, ordinalOf, type Project, projectName, triesDay } from './key.ts';
 import type { Lane } from './lane.ts';
 import { type Pool, serves } from './pool.ts';
 import type { Moment } from './quota/moment.ts';
@@ -85,5 +85,5 @@ export function allows(order: Order, lane: Lane, key: Key, at: Moment): boolean 
 /** Whether the project's quota has room for the order's tokens. */
 export function fitsQuota(project: Project, order: Order, at: Moment): boolean {
   const gate = project.gates?.get(order.model);
-  return gate === undefined || gate.meter.readyAt(order.tokens, at) === 0;
+  return gate === undefined || gate.meter.readyAt(order.tokens, at, triesDay(project, order.model, at.now)) === 0;
 }

@@ -2,7 +2,7 @@ import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { fits } from './batch-fit.ts';
 import type { Engine } from './engine.ts';
 import { BalancerError } from './errors.ts';
-import { allowsModel, checkedAt, type Key, leaseLimit, readyAt } from './key.ts';
+import { allowsModel, checkedAt, type Key, leaseLimit, readyAt, triesDay } from './key.ts';
 import type { Lane } from './lane.ts';
 import { candidates, type Order } from './order.ts';
 import type { Pool } from './pool.ts';
@@ -81,7 +81,7 @@ function whyNotYet(
     undefined,
   );
   const meter = key.project.gates?.get(order.model)?.meter;
-  const quotaReadyAt = meter?.readyAt(order.tokens, at) ?? 0;
+  const quotaReadyAt = meter?.readyAt(order.tokens, at, triesDay(key.project, order.model, at.now)) ?? 0;
   if (longest === undefined || quotaReadyAt >= soonestAt) {
     const isDays = quotaReadyAt - at.now > MINUTE_MS;
     return { cause: isDays ? 'quota_exhausted' : 'rate_limited', retryDelayMs: soonestAt - at.now };
