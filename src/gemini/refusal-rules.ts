@@ -42,7 +42,8 @@ export const REFUSAL_RULES: readonly Rule[] = [
       'ErrorInfo reason API_KEY_INVALID (or an ACCESS_TOKEN reason), or a message that is "API key not valid", "not found" or "expired"',
     applies: either(
       reason('API_KEY_INVALID', 'ACCESS_TOKEN_TYPE_UNSUPPORTED', 'ACCESS_TOKEN_EXPIRED', 'ACCOUNT_STATE_INVALID'),
-      // All there is in the message: where it repeats a request, something else comes before or behind.
+      beginsRefusal(/^API key (?:not valid|not found|expired|invalid)\b/i),
+      // In a 400 all there is in the message: where it repeats a request, something else comes before or behind.
       begins(
         /^API key (?:not valid|not found|expired|invalid)(?:\.|\. (?:Please|Make sure|See|Learn) [^"'`{\n.]{1,100}\.?)?$/i,
       ),

@@ -158,6 +158,13 @@ describe('the reason of a closed live session', () => {
     [1008, 'Your API key was reported as leaked. Please use another API key.', 'KEY_SUSPENDED key'],
     [1008, 'Your project has been denied access. Please contact support.', 'KEY_SUSPENDED project'],
     [1007, 'API key expired. Please renew the API key.', 'KEY_INVALID key'],
+    [
+      1008,
+      'API key not valid: it was removed. Please pass a valid API key. See https://ai.google.dev',
+      'KEY_INVALID key',
+    ],
+    [1008, 'The requested combination of response modalities is not supported.', 'BAD_REQUEST none'],
+    [1008, 'The caller does not have permission', 'PERMISSION project-model'],
     [1007, 'User location is not supported for the API use.', 'LOCATION none'],
     [1007, 'Request contains an invalid argument.', 'BAD_REQUEST none'],
     [
