@@ -128,7 +128,12 @@ test('a redirect is not followed, so the key goes nowhere else', async () => {
 });
 
 test('an answer that names the key is told without it', async () => {
-  const error = { code: 400, message: `API key not valid: ${KEY}`, status: 'INVALID_ARGUMENT', details: [] };
+  const error = {
+    code: 400,
+    message: `API key not valid. Please pass a valid API key. Was: ${KEY}`,
+    status: 'INVALID_ARGUMENT',
+    details: [{ reason: 'API_KEY_INVALID', domain: 'googleapis.com', metadata: { key: KEY } }],
+  };
   const baseUrl = await serverWith((_request, response) => response.writeHead(400).end(JSON.stringify({ error })));
   const answer = await probe(baseUrl);
   expect(classOf(answer)).toBe('KEY_INVALID');
