@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
+import { plainFinding } from '../../src/gemini/finding.ts';
 import {
   CreatePoolRequestSchema,
   ErrorClass,
@@ -7,6 +8,7 @@ import {
   Outcome,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { getStats } from '../../src/server/service/get-stats.ts';
+import { timestampMessage } from '../../src/server/service/time-messages.ts';
 import { acquireOrder, apiKeys, createKeyOrder, importOrder, report } from '../support/orders.ts';
 import { movedClock, openService, refusalOf, START_TIME, type TestService } from '../support/service.ts';
 
@@ -49,7 +51,7 @@ test('keys, leases, waiting acquires, failures and latencies are counted for eac
   await store.createKey(createKeyOrder('AQ.test-key-b', { source: '__proto__', weight: 5, disabled: true }));
   await store.createKey({ ...createKeyOrder('AQ.test-key-c', { source: 'a' }), pool: 'other' });
   const { leaseId } = await store.acquire(acquireOrder({ model: 'm' }));
-  const finding = { errorClass: ErrorClass.RATE_LIMITED_MINUTE, scope: 'key' as const, retryDelayMs: 1_000 };
+  const finding = plainFinding(ErrorClass.RATE_LIMITED_MINUTE, 'key', 1_000);
   await store.report(report(leaseId, { outcome: Outcome.FAILURE, finding, latencyMs: 250, outputTokens: 9 }));
   await store.acquire(acquireOrder({ pool: 'other' }));
   await store.updatePool({ pool: 'other', etag: '', change: { maxConcurrentLeases: 1 } });
@@ -132,7 +134,7 @@ test('include_models tells for each model which keys may serve it, and when the 
   const off = await store.createKey(createKeyOrder('AQ.test-key-5', { project: 'p' }));
   const rest = async (keyId: string, model: string, retryDelayMs: number): Promise<void> => {
     const { leaseId } = await store.acquire(acquireOrder({ model, requireKeyId: keyId }));
-    const finding = { errorClass: ErrorClass.RATE_LIMITED_MINUTE, scope: 'project' as const, retryDelayMs };
+    const finding = plainFinding(ErrorClass.RATE_LIMITED_MINUTE, 'project-model', retryDelayMs);
     await store.report(report(leaseId, { outcome: Outcome.FAILURE, finding }));
   };
   await rest('key-00000003', 'pro', 90_000);
@@ -144,8 +146,12 @@ test('include_models tells for each model which keys may serve it, and when the 
   const models = Object.fromEntries(pools[0]!.models.map((each) => [each.model, each]));
   expect(Object.keys(models).sort()).toEqual(['flash', 'pro']);
   expect(models.pro).toMatchObject({ availableKeys: 1n, usage: { acquired: 2n, failed: 2n } });
-  expect(models.pro!.nextAvailableTime).toBeDefined();
-  expect(Number(models.pro!.nextAvailableTime!.seconds)).toBe(START_TIME / 1000 + 1 + 60);
+  // A tenth is added at random, so that not all come back at once.
+  const { cooldowns } = await store.getKey('key-00000004');
+  expect(models.pro!.nextAvailableTime).toEqual(timestampMessage(cooldowns[0]!.untilTime));
+  const seconds = Number(models.pro!.nextAvailableTime!.seconds) - START_TIME / 1000 - 1;
+  expect(seconds).toBeGreaterThanOrEqual(60);
+  expect(seconds).toBeLessThanOrEqual(66);
   expect(models.flash).toMatchObject({ availableKeys: 3n, usage: { acquired: 1n } });
   expect(models.flash!.nextAvailableTime).toBeUndefined();
   expect((await stats(service)).pools[0]!.models).toEqual([]);
