@@ -16,6 +16,8 @@ export interface OpenStoreOptions {
   /** Decrypted keys to keep in memory; undefined: by the number of keys. */
   cacheSize?: number;
   clock?: Clock;
+  /** 0 to less than 1; ends of cooldowns are spread by it. */
+  random?: () => number;
   /** The way to Gemini, for verification and tests of keys. */
   probe?: Probe;
   /** Whether Gemini is asked before a key that reports call dead is disabled; else the report decides. Default: if there is a probe. */
@@ -51,6 +53,7 @@ export async function openStore(options: OpenStoreOptions): Promise<OwnedStore> 
       leaseIds: new LeaseIds(vault.subkey('sign leases')),
       secrets: new SecretCache(options.cacheSize),
       clock: options.clock ?? systemClock(),
+      ...(options.random && { random: options.random }),
       probe: options.probe,
       verify: options.probe !== undefined && options.verify !== false,
       onFailing: (failing, cause) =>

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { plainFinding } from '../../src/gemini/finding.ts';
 import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { acquireOrder, createKeyOrder, report } from '../support/orders.ts';
 import { openDoor, serviceContext } from './door.ts';
@@ -68,7 +69,7 @@ test('failures are told by class, and nothing tells a key', async () => {
   await store.report(
     report(leaseId, {
       outcome: Outcome.FAILURE,
-      finding: { errorClass: ErrorClass.RATE_LIMITED_MINUTE, scope: 'project-model', retryDelayMs: 1000 },
+      finding: plainFinding(ErrorClass.RATE_LIMITED_MINUTE, 'project-model', 1_000),
     }),
   );
   const door = await openDoor({}, { context });

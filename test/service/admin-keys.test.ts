@@ -1,5 +1,6 @@
 import { create, type MessageInitShape, toJsonString } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
+import { plainFinding } from '../../src/gemini/finding.ts';
 import {
   CreateKeyRequestSchema,
   CreatePoolRequestSchema,
@@ -52,7 +53,7 @@ async function total({ context, call }: TestService): Promise<PoolStats> {
 /** A 429 on the key's next lease. */
 async function rateLimit({ context: { store } }: TestService, keyId: string, model = ''): Promise<void> {
   const { leaseId } = await store.acquire(acquireOrder({ requireKeyId: keyId, model }));
-  const finding = { errorClass: ErrorClass.RATE_LIMITED_MINUTE, scope: 'project' as const, retryDelayMs: 30_000 };
+  const finding = plainFinding(ErrorClass.RATE_LIMITED_MINUTE, model === '' ? 'project' : 'project-model', 30_000);
   await store.report(report(leaseId, { outcome: Outcome.FAILURE, finding }));
 }
 

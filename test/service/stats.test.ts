@@ -17,7 +17,7 @@ function stats({ context, call }: TestService, request: MessageInitShape<typeof 
 }
 
 async function withPools(...pools: string[]): Promise<TestService> {
-  const service = await openService({ clock: movedClock() });
+  const service = await openService({ clock: movedClock(), random: () => 0 });
   for (const pool of pools) {
     await service.admin.createPool(create(CreatePoolRequestSchema, { pool: { pool } }), service.call);
   }

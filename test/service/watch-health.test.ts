@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { DEFAULT_POOL } from '../../src/engine/settings.ts';
+import { plainFinding } from '../../src/gemini/finding.ts';
 import {
   ErrorClass,
   HealthEventKind,
@@ -40,7 +41,7 @@ function update(store: Store, keyId: string, change: object) {
 
 async function rateLimit(store: Store, keyId: string, retryDelayMs = 600_000): Promise<void> {
   const { leaseId } = await store.acquire(acquireOrder({ requireKeyId: keyId }));
-  const finding = { errorClass: ErrorClass.RATE_LIMITED_MINUTE, scope: 'key' as const, retryDelayMs };
+  const finding = plainFinding(ErrorClass.RATE_LIMITED_MINUTE, 'key', retryDelayMs);
   await store.report(report(leaseId, { outcome: Outcome.FAILURE, finding }));
 }
 

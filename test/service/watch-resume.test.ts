@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { DEFAULT_POOL } from '../../src/engine/settings.ts';
+import { plainFinding } from '../../src/gemini/finding.ts';
 import { ErrorClass, HealthEventKind, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { parseResumeToken, resumeToken } from '../../src/server/service/watch-health/resume-token.ts';
 import type { OwnedStore } from '../../src/store/open-store.ts';
@@ -269,7 +270,7 @@ class World {
     else if (what === 'reset') await store.resetKey(id);
     else {
       const errorClass = what === 'cool' ? ErrorClass.RATE_LIMITED_MINUTE : ErrorClass.KEY_INVALID;
-      const finding = { errorClass, scope: 'key' as const, retryDelayMs: how * 50 };
+      const finding = plainFinding(errorClass, 'key', how * 50);
       const { leaseId } = await store.acquire(
         acquireOrder({ requireKeyId: id, model: ['', 'gemini-2.5-pro'][how % 2]! }),
       );

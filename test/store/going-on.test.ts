@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { BalancerError } from '../../src/engine/errors.ts';
+import { plainFinding } from '../../src/gemini/finding.ts';
 import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { LeaseIds } from '../../src/store/lease-id.ts';
 import { SecretCache } from '../../src/store/secret-cache.ts';
@@ -33,6 +34,9 @@ class Bench {
       leaseIds: new LeaseIds(vault.subkey('sign leases')),
       secrets: new SecretCache(),
       clock: { now: () => this.now, wallOffset: () => 1_700_000_000_000 },
+      verify: true,
+      probe: undefined,
+      random: () => 0.5,
     });
   }
 
@@ -58,7 +62,7 @@ class Bench {
       } else if (what === 'report' && leases.length > 0) {
         const leaseId = leases[which % leases.length]!;
         const errorClass = [ErrorClass.RATE_LIMITED_MINUTE, ErrorClass.KEY_INVALID][how % 2]!;
-        const finding = { errorClass, scope: 'key' as const, retryDelayMs: how * 1_000 };
+        const finding = plainFinding(errorClass, 'key', how * 1_000);
         const { key, ...outcome } = await store.report(
           report(leaseId, { outcome: how > 4 ? Outcome.FAILURE : Outcome.SUCCESS, finding }),
         );

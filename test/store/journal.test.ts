@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import type { Rows } from '../../src/store/sqlite/journal.ts';
 import { openJournal } from '../../src/store/sqlite/open-journal.ts';
 import { loadAll } from '../support/journals.ts';
-import { everyKindOfRow, keyRow, leaseRow, TIME } from '../support/rows.ts';
+import { cooldownRow, everyKindOfRow, keyRow, leaseRow, TIME } from '../support/rows.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 /** Commits in one run, and gives what the next one loads. */
@@ -56,7 +56,7 @@ describe('journal', () => {
     const loaded = await afterRestart(tempDir(), {
       leases: [leaseRow(1, 1), leaseRow(1, 2)],
       endedLeases: [{ boot: 1, seq: 1 }],
-      cooldowns: [{ ...cooldown, cause: 1, untilTime: TIME }],
+      cooldowns: [cooldownRow(cooldown)],
       endedCooldowns: [cooldown],
       affinities: [{ pool: 'default', affinityKey: 'a', ordinal: 1, time: TIME }],
       droppedAffinities: [{ pool: 'default', affinityKey: 'a' }],
@@ -67,7 +67,14 @@ describe('journal', () => {
   });
 
   test('a lane that is dropped takes its turns along', async () => {
-    const lane = (id: number) => ({ lane: id, pool: 'default', model: `m${id}`, virtualTimes: [0], picks: 0 });
+    const lane = (id: number) => ({
+      lane: id,
+      pool: 'default',
+      model: `m${id}`,
+      virtualTimes: [0],
+      picks: 0,
+      current: '',
+    });
     const turn = (id: number) => ({ lane: id, ordinal: 1, pass: 0, lastPick: 0 });
     const loaded = await afterRestart(
       tempDir(),
@@ -84,14 +91,22 @@ describe('journal', () => {
       keys: [keyRow(2)],
       health: [{ ...rows.health![0]!, ordinal: 2 }],
       usage: [{ ...rows.usage![0]!, ordinal: 2 }],
-      cooldowns: [{ ownerKind: 'key', owner: '2', model: '', cause: 2, untilTime: TIME }],
+      status: [{ ...rows.status![0]!, ordinal: 2 }],
+      cooldowns: [cooldownRow({ owner: '2' })],
+      quotas: [{ ...rows.quotas![1]!, owner: '2' }],
+      meters: [{ ...rows.meters![0]!, owner: '2' }],
       turns: [{ lane: 1, ordinal: 2, pass: 0, lastPick: 0 }],
       leases: [leaseRow(1, 18, { ordinal: 2 })],
       affinities: [{ pool: 'default', affinityKey: 'b', ordinal: 2, time: TIME }],
     };
     const loaded = await afterRestart(tempDir(), rows, ofOther, { deletedKeys: [1] });
-    const project = rows.cooldowns?.filter((each) => each.ownerKind === 'project') ?? [];
-    expect(loaded).toMatchObject({ ...ofOther, cooldowns: [...ofOther.cooldowns!, ...project] });
+    const ofNoKey = (each: { ownerKind: string }): boolean =>
+      each.ownerKind === 'model' || each.ownerKind === 'project';
+    expect(loaded).toMatchObject({
+      ...ofOther,
+      cooldowns: [...ofOther.cooldowns!, ...rows.cooldowns!.filter(ofNoKey)],
+      quotas: [...rows.quotas!.filter(ofNoKey), ...ofOther.quotas!],
+    });
   });
 
   test('a deleted pool takes its settings, counts, lanes and affinities along', async () => {
@@ -277,7 +292,7 @@ describe('schema', () => {
     const db = new Database(join(dataDir, 'keybalancer.db'), { readonly: true });
     const names = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").pluck().all();
     expect(names).toEqual(expect.arrayContaining(['api_keys', 'import_history', 'key_usage']));
-    expect(db.pragma('user_version', { simple: true })).toBe(1);
+    expect(db.pragma('user_version', { simple: true })).toBe(2);
     expect(db.pragma('integrity_check', { simple: true })).toBe('ok');
     db.close();
   });
@@ -291,7 +306,7 @@ describe('schema', () => {
     db.close();
     await expect(openJournal({ dataDir, durability: 'normal' })).rejects.toMatchObject({
       name: 'DataDirError',
-      message: expect.stringMatching(/keybalancer\.db has schema version 99, newer than version 1 of this program/),
+      message: expect.stringMatching(/keybalancer\.db has schema version 99, newer than version 2 of this program/),
     });
     const again = new Database(path);
     expect(again.pragma('user_version', { simple: true })).toBe(99);

@@ -14,6 +14,8 @@ test('25,000 open leases are listed page by page, each once, and others run mean
     leaseIds: new LeaseIds(vault.subkey('sign leases')),
     secrets: new SecretCache(),
     clock: { now: () => 1_000, wallOffset: () => 1_700_000_000_000 },
+    verify: false,
+    probe: undefined,
   });
   for (const apiKey of apiKeys(3)) await store.createKey(createKeyOrder(apiKey));
   await store.acquireBatches(batchOrder({ batchSizes: Array<number>(25).fill(1_000) }));

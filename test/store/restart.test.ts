@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { BalancerError } from '../../src/engine/errors.ts';
+import { plainFinding } from '../../src/gemini/finding.ts';
 import { ErrorClass, ImportConflict, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { LeaseIds } from '../../src/store/lease-id.ts';
 import { SecretCache } from '../../src/store/secret-cache.ts';
@@ -67,6 +68,8 @@ class Bench {
       leaseIds: new LeaseIds(vault.subkey('sign leases')),
       secrets: new SecretCache(),
       clock: { now: () => this.now, wallOffset: () => 1_700_000_000_000 },
+      verify: true,
+      probe: undefined,
     });
   }
 
@@ -96,7 +99,7 @@ class Bench {
       if (lease !== undefined) await store.revokeLease(lease.leaseRef);
     } else if (what === 'report' && leaseId !== undefined) {
       const errorClass = CLASSES[how % CLASSES.length]!;
-      const finding = { errorClass, scope: 'key' as const, retryDelayMs: how * 50 };
+      const finding = plainFinding(errorClass, 'key', how * 50);
       const outcome = [Outcome.SUCCESS, Outcome.FAILURE, Outcome.UNUSED][how % 3]!;
       await store.report(report(leaseId, { outcome, finding, inputTokens: 3 }));
     } else if (what === 'renew' && leaseId !== undefined) {

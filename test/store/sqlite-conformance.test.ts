@@ -10,7 +10,7 @@ function newPlace(): StorePlace {
   const dataDir = tempDir();
   const clock = movedClock();
   return {
-    open: () => openStore({ dataDir, durability: 'normal', masterKey: {}, clock }),
+    open: () => openStore({ dataDir, durability: 'normal', masterKey: {}, clock, random: () => 0 }),
     pass: (ms) => clock.move(ms),
   };
 }

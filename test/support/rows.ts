@@ -1,4 +1,4 @@
-import type { KeyRow, LeaseRow, Rows, UsageCounts } from '../../src/store/sqlite/journal.ts';
+import type { CooldownRow, KeyRow, LeaseRow, Rows, UsageCounts } from '../../src/store/sqlite/journal.ts';
 
 /** 2025-11-24, and half a millisecond: times are not whole numbers. */
 export const TIME = 1_764_000_000_000.5;
@@ -56,6 +56,23 @@ export function leaseRow(boot: number, seq: number, row: Partial<LeaseRow> = {})
   };
 }
 
+export function cooldownRow(row: Partial<CooldownRow> = {}): CooldownRow {
+  return {
+    ownerKind: 'key',
+    owner: '1',
+    model: '',
+    cause: 2,
+    untilTime: TIME + 60_000,
+    sinceTime: TIME,
+    strikes: 0,
+    probeTime: null,
+    forgetTime: TIME + 120_000,
+    halfOpen: false,
+    dayEnd: null,
+    ...row,
+  };
+}
+
 /** A row or two of every kind that load() gives back, for a journal in this boot. */
 export function everyKindOfRow(boot: number): Rows {
   return {
@@ -93,10 +110,92 @@ export function everyKindOfRow(boot: number): Rows {
     ],
     usage: [{ ...counts(1), ordinal: 1 }],
     cooldowns: [
-      { ownerKind: 'key', owner: '1', model: '', cause: 2, untilTime: TIME + 60_000 },
-      { ownerKind: 'project', owner: 'project-a', model: 'gemini-2.5-pro', cause: 3, untilTime: TIME + 1 },
+      cooldownRow(),
+      cooldownRow({ ownerKind: 'model', owner: 'gemini-2.5-pro', halfOpen: true, forgetTime: null }),
+      cooldownRow({
+        ownerKind: 'project',
+        owner: 'project-a',
+        model: 'gemini-2.5-pro',
+        probeTime: TIME + 1,
+        strikes: 2,
+      }),
+      cooldownRow({ ownerKind: 'solo', owner: '1', model: 'gemini-2.5-pro', dayEnd: TIME + 2 }),
     ],
-    lanes: [{ lane: 1, pool: 'default', model: '', virtualTimes: [1.25, 0, 1e-9], picks: 12 }],
+    status: [
+      {
+        ordinal: 1,
+        disabledFor: 1,
+        learnedProject: 'projects/123456789',
+        learnedFrom: 'local',
+        learnedTime: TIME,
+        suspectedOf: 2,
+        suspectedTime: TIME + 1,
+        suspectedBy: 'other',
+        held: true,
+        refusals: 1,
+        unanswered: 3,
+        unansweredClass: 15,
+        nextCheck: TIME + 600_000,
+        verifiedTime: null,
+      },
+    ],
+    quotas: [
+      {
+        ownerKind: 'project',
+        owner: 'project-a',
+        model: '',
+        requestsPerMinute: 10,
+        inputTokensPerMinute: null,
+        requestsPerDay: 0,
+        tokensPerDay: null,
+      },
+      {
+        ownerKind: 'solo',
+        owner: '1',
+        model: 'gemini-2.5-pro',
+        requestsPerMinute: null,
+        inputTokensPerMinute: 250_000,
+        requestsPerDay: null,
+        tokensPerDay: 1e12,
+      },
+    ],
+    meters: [
+      {
+        ownerKind: 'solo',
+        owner: '1',
+        model: 'gemini-2.5-pro',
+        dayEnd: TIME + 3,
+        dayRequests: 4,
+        dayTokens: 5,
+        daySucceeded: 6,
+        daySucceededTokens: 7,
+        minuteTime: TIME - 8,
+        minuteRequests: 9,
+        minuteTokens: 10,
+        requestsPerMinuteLearned: 11,
+        requestsPerMinuteLearnedAt: TIME - 12,
+        inputTokensPerMinuteLearned: 13,
+        inputTokensPerMinuteLearnedAt: TIME - 14,
+        requestsPerDayLearned: 15,
+        requestsPerDayLearnedAt: TIME - 16,
+        tokensPerDayLearned: 17,
+        tokensPerDayLearnedAt: TIME - 18,
+      },
+    ],
+    callers: [
+      {
+        caller: 'local',
+        quarantined: 1,
+        confirmed: 2,
+        refuted: 3,
+        projectsLearned: 4,
+        projectsRefused: 5,
+        delaysDistrusted: 6,
+        refutations: [TIME, TIME + 1],
+        lessons: [TIME - 1],
+      },
+    ],
+    lanes: [{ lane: 1, pool: 'default', model: '', virtualTimes: [1.25, 0, 1e-9], picks: 12, current: 'solo 1' }],
     turns: [{ lane: 1, ordinal: 1, pass: 1 / 3, lastPick: 12 }],
     leases: [leaseRow(boot, 17), leaseRow(boot, 16, { state: 2, sessionId: '', lastOutcome: 1 })],
     reclaimed: [{ boot, seq: 15, forgetTime: TIME }],

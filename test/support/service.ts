@@ -28,6 +28,8 @@ export interface ServiceOptions {
   verify?: boolean;
   /** How Gemini is asked. */
   probe?: Probe;
+  /** By how much ends of cooldowns are spread, 0 to less than 1. */
+  random?: () => number;
 }
 
 export async function openService(options: ServiceOptions = {}): Promise<TestService> {

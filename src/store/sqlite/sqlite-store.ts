@@ -69,6 +69,8 @@ export interface SqliteStoreOptions {
   leaseIds: LeaseIds;
   secrets: SecretCache;
   clock: Clock;
+  /** 0 to less than 1; ends of cooldowns are spread by it. Default: Math.random. */
+  random?: () => number;
   /** Whether Gemini is asked before a suspected key is disabled; needs `probe`. */
   verify: boolean;
   probe: Probe | undefined;
@@ -163,14 +165,8 @@ export class SqliteStore implements Store {
     const { clock, journal } = options;
     const replays = new Replays(() => clock.now() + clock.wallOffset());
     const at = { now: clock.now(), wallOffset: clock.wallOffset() };
-    const { verify } = options;
-    const loaded = await restore(
-      journal,
-      at,
-      { random: Math.random, verify },
-      replays,
-      (engine) => new RowWriter(engine),
-    );
+    const { verify, random = Math.random } = options;
+    const loaded = await restore(journal, at, { random, verify }, replays, (engine) => new RowWriter(engine));
     await checkMasterKey(options, loaded.restored.meta.master_key_check);
     const store = new SqliteStore(options, loaded, replays);
     await store.#importer.start();

@@ -1,13 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { plainFinding } from '../../../src/gemini/finding.ts';
 import { ErrorClass, KeyReuse, Outcome } from '../../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { acquireOrder, batchOrder, report } from '../../support/orders.ts';
 import { reasonOf, StoreBench, type StorePlace } from './bench.ts';
 
-const RATE_LIMITED = {
-  errorClass: ErrorClass.RATE_LIMITED_MINUTE,
-  scope: 'project-model' as const,
-  retryDelayMs: 30_000,
-};
+const RATE_LIMITED = plainFinding(ErrorClass.RATE_LIMITED_MINUTE, 'project-model', 30_000);
 const MODEL = 'gemini-2.5-flash';
 
 /** Leases: given in turn, reported once, ended by time, replayed by request id. */
@@ -229,7 +226,7 @@ export function leasesConform(newPlace: () => StorePlace): void {
       bench.pass(1);
       const update = { keyId: keyId!, etag: '', change: {}, newApiKey: 'AQ.key-new', idempotency: undefined };
       await bench.store.updateKey(update);
-      const finding = { errorClass: ErrorClass.KEY_INVALID, scope: 'key' as const, retryDelayMs: undefined };
+      const finding = plainFinding(ErrorClass.KEY_INVALID, 'key');
       const answer = await bench.store.report(report(leaseId, { outcome: Outcome.FAILURE, finding }));
       expect(answer.key).toMatchObject({ effectiveWeight: 1, cooldowns: [], usage: { failed: 1 } });
     });
@@ -242,7 +239,7 @@ export function leasesConform(newPlace: () => StorePlace): void {
         [ErrorClass.QUOTA_EXHAUSTED_DAY, 60_000],
       ] as const) {
         const { leaseId } = await bench.store.acquire(acquireOrder({ model: MODEL }));
-        const finding = { errorClass, scope: 'project-model' as const, retryDelayMs: 0 };
+        const finding = plainFinding(errorClass, 'project-model', 0);
         await bench.store.report(report(leaseId, { outcome: Outcome.FAILURE, finding }));
         bench.pass(restMs - 1);
         expect(await reasonOf(bench.store.acquire(acquireOrder({ model: MODEL })))).toBe('NO_KEY_AVAILABLE');
