@@ -54,7 +54,7 @@ function pairs(size: number, boot: number): Rows {
       lastAcquireTime: now,
       revision: 1,
     })),
-    lanes: [{ lane: 1, pool: 'default', model: '', virtualTimes: [seq], picks: seq }],
+    lanes: [{ lane: 1, pool: 'default', model: '', virtualTimes: [seq], picks: seq, current: '' }],
     turns: numbers.map((number) => ({ lane: 1, ordinal: ordinal(number), pass: seq, lastPick: seq })),
     poolUsage: [{ ...COUNTS, pool: 'default', acquiresRejected: 0, failuresByClass: {} }],
   };
