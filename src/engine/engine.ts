@@ -28,7 +28,7 @@ import { joinProject, leaveProject, moveToProject, newProject } from './projects
 import type { Limits } from './quota/limits.ts';
 import { Meter } from './quota/meter.ts';
 import type { Moment } from './quota/moment.ts';
-import { cutShort, isHalfOpen, nextChange, type Rest, restsAfter, restsAt, restsUntil } from './rest.ts';
+import { cutShort, halfOpenSince, isHalfOpen, nextChange, type Rest, restsAfter, restsAt, restsUntil } from './rest.ts';
 import type { KeySettings, PoolSettings } from './settings.ts';
 import { type Ending, noUsage, type UsageCounts } from './usage.ts';
 
@@ -445,9 +445,8 @@ export class Engine {
       deadline: 0,
       heapIndex: -1,
     };
-    this.hold(lease);
+    this.hold(lease, now);
     this.book(lease, now);
-    this.#startTrials(lease, now);
     return lease;
   }
 
@@ -486,15 +485,18 @@ export class Engine {
     this.gateReleased(gate, at);
   }
 
-  /** The lease is the one call that tries what is half-open. */
-  #startTrials(lease: Lease, now: number): void {
+  /** The lease is the one call that tries what is half-open, also when its report was undone or the server began anew. */
+  startTrials(lease: Lease, now: number): void {
     const { key, model } = lease;
+    // Of a lease that is kept the first call tried it.
+    if (lease.state !== LeaseState.ACTIVE || lease.lastOutcome !== Outcome.UNSPECIFIED) return;
     const breaker = this.breakers.get(model);
     if (key.rests.length === 0 && key.project.rests.length === 0 && !breaker?.rests.length) return;
     for (const resting of [key, key.project, breaker]) {
       for (const rest of resting?.rests ?? []) {
         const isMeant = resting!.kind === 'model' || rest.model === '' || rest.model === model;
         if (!isMeant || rest.trial !== undefined || !isHalfOpen(rest, now)) continue;
+        if (lease.acquireTime < halfOpenSince(rest)) continue;
         rest.trial = lease;
         lease.trials ??= [];
         lease.trials.push({ resting: resting!, rest });
@@ -542,7 +544,7 @@ export class Engine {
   }
 
   /** Takes in a lease: a new one, one of an earlier run, or one whose end could not be stored. */
-  hold(lease: Lease): void {
+  hold(lease: Lease, now: number): void {
     const { key } = lease;
     const ofBoot = this.leases.get(lease.boot) ?? new Map<number, Lease>();
     this.leases.set(lease.boot, ofBoot);
@@ -560,6 +562,7 @@ export class Engine {
       else ofSession.add(lease);
     }
     if (isFull(key)) key.pool.withdraw(key);
+    this.startTrials(lease, now);
   }
 
   /** An active lease gives its slot back and waits for a late report. */

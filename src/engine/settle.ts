@@ -82,7 +82,7 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
       if (ends && exists) {
         lease.lastOutcome = before.lastOutcome;
         lease.state = before.state;
-        engine.hold(lease);
+        engine.hold(lease, at);
         learned.rebook(at);
       } else if (ends) {
         // The key was deleted meanwhile, which releases leases that nobody reported.
@@ -96,6 +96,7 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
         if (isOver) engine.count(lease, endingOf(lease), -1);
         lease.lastOutcome = before.lastOutcome;
         if (isOver) engine.count(lease, endingOf(lease), 1);
+        engine.startTrials(lease, at);
       }
     },
   };

@@ -186,7 +186,7 @@ test('a restart changes nothing that anyone can see', async () => {
         }
       }),
     ),
-    { numRuns: 15 },
+    { numRuns: 15, endOnFailure: true },
   );
 });
 
@@ -201,6 +201,6 @@ test('nor does one after commits that failed in between', async () => {
         expect(await bench.picture()).toEqual(before);
       }),
     ),
-    { numRuns: 15 },
+    { numRuns: 15, endOnFailure: true },
   );
 });

@@ -45,11 +45,11 @@ export class LeaseAdmin {
     }
     engine.suspend(lease, LeaseState.LEFT, clock.now());
     serveWaiting(engine, lease.key.pool, clock.now());
-    await committer.confirm(() => {
+    await committer.confirm((at) => {
       if (lease.state !== LeaseState.LEFT || engine.keys.get(lease.key.ordinal) !== lease.key) return;
       engine.count(lease, endingOf(lease), -1);
       lease.state = LeaseState.ACTIVE;
-      engine.hold(lease);
+      engine.hold(lease, at);
     });
   }
 

@@ -104,14 +104,16 @@ export class LeaseFinder {
 
   #reclaim(claims: LeaseClaims, key: Key, now: number): Lease {
     const expireTime = claims.expireTime - this.#clock.wallOffset();
+    // It was acquired moments before the crash: its call says nothing of what happened since this run began.
+    const acquireTime = Math.min(now, expireTime, this.startTime - this.#clock.wallOffset());
     const lease: Lease = {
       boot: claims.boot,
       seq: claims.seq,
       key,
       model: claims.model,
       caller: claims.caller,
-      acquireTime: Math.min(now, expireTime),
-      callTime: Math.min(now, expireTime),
+      acquireTime,
+      callTime: acquireTime,
       expireTime,
       state: LeaseState.ACTIVE,
       sessionId: '',
@@ -124,7 +126,7 @@ export class LeaseFinder {
     };
     this.#reclaimed.add(`${claims.boot}.${claims.seq}`);
     this.#unwritten.push({ boot: claims.boot, seq: claims.seq, forgetTime: claims.expireTime + LATE_MS });
-    this.#engine.hold(lease);
+    this.#engine.hold(lease, now);
     this.#engine.advance(now);
     return lease;
   }

@@ -320,7 +320,7 @@ class Loading {
         heapIndex: -1,
       };
       key.lastAcquire = Math.max(key.lastAcquire ?? 0, lease.acquireTime);
-      this.#engine.hold(lease);
+      this.#engine.hold(lease, this.#clock.now);
     }
   }
 
