@@ -2,6 +2,7 @@ import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Due } from './deadline-heap.ts';
 import type { Health } from './health.ts';
 import type { Lease } from './lease.ts';
+import { CLEARED_OF_SUSPENSION } from './policy.ts';
 import type { Pool } from './pool.ts';
 import type { Limits } from './quota/limits.ts';
 import type { Meter } from './quota/meter.ts';
@@ -164,9 +165,12 @@ export function readyAt(key: Key, model: string, tokens: number, at: Moment): nu
   return Math.max(checkedAt(key, at.now), own, projectReadyAt(key.project, model, tokens, at));
 }
 
-/** When Gemini is asked about a key that is held in quarantine; 0: it is not held. */
+/** When a key that is held in quarantine serves again if Gemini takes it; 0: it is not held. */
 export function checkedAt({ suspicion }: Key, now: number): number {
-  return suspicion?.held ? Math.max(now + 1, suspicion.deadline) : 0;
+  if (!suspicion?.held) return 0;
+  return suspicion.cause === ErrorClass.KEY_SUSPENDED
+    ? Math.max(now, suspicion.deadline) + CLEARED_OF_SUSPENSION.steps[0]!
+    : Math.max(now + 1, suspicion.deadline);
 }
 
 /** Whether the operator lets the key serve the model. "": any model will do. */

@@ -185,7 +185,10 @@ export class Pool {
   checkModel(lane: Lane, at: Moment): void {
     if (lane === this.general) return;
     const exhausted = lane.size === 0 && (lane.exhausted || this.#lacksKeyFor(lane, at));
-    if (exhausted === lane.exhausted) return;
+    if (exhausted !== lane.exhausted) this.#tell(lane, exhausted);
+  }
+
+  #tell(lane: Lane, exhausted: boolean): void {
     lane.exhausted = exhausted;
     this.#host.changes().shift({ pool: this, model: lane.model, exhausted });
   }
@@ -345,6 +348,8 @@ export class Pool {
 
   #join(lane: Lane, key: Key, weight: number): void {
     lane.join(key.slot, key.settings.tier, weight, key.group);
+    // Also when a key is new, or gave a lease back.
+    if (lane.exhausted && lane.size > 0) this.#tell(lane, false);
     this.supply(key);
   }
 

@@ -53,21 +53,24 @@ describe.each([10, 200])('a caller that says of each of %i keys', (count) => {
   test.each([
     ['that it is invalid', ErrorClass.KEY_INVALID, MINUTE],
     ['that it is suspended', ErrorClass.KEY_SUSPENDED, 10 * MINUTE],
-  ] as const)('%s disables none: all serve again once Gemini was asked, and the caller is named', (_, cause, rested) => {
-    for (const perProject of [0, 5]) {
-      const rig = lie(count, cause, perProject === 0 ? 'key' : 'project', {}, perProject);
-      const begin = rig.now;
-      expectNobodyDisabled(rig);
-      const waited = rig.wait({ caller: 'honest' }, HOUR);
-      askGemini(rig);
-      rig.pass(Math.max(0, begin + rested + count * SECOND - rig.now));
-      expect(waited.granted).toBeDefined();
-      expectUsable(rig);
-      expect(rig.now - begin).toBeLessThanOrEqual(rested + count * SECOND);
-      expect(rig.engine.callers.get('liar')).toMatchObject({ quarantined: count, refuted: count, confirmed: 0 });
-      expect(rig.engine.callers.has('honest')).toBe(false);
-    }
-  });
+  ] as const)(
+    '%s disables none: all serve again once Gemini was asked, and the caller is named',
+    (_, cause, rested) => {
+      for (const perProject of [0, 5]) {
+        const rig = lie(count, cause, perProject === 0 ? 'key' : 'project', {}, perProject);
+        const begin = rig.now;
+        expectNobodyDisabled(rig);
+        const waited = rig.wait({ caller: 'honest' }, HOUR);
+        askGemini(rig);
+        rig.pass(Math.max(0, begin + rested + count * SECOND - rig.now));
+        expect(waited.granted).toBeDefined();
+        expectUsable(rig);
+        expect(rig.now - begin).toBeLessThanOrEqual(rested + count * SECOND);
+        expect(rig.engine.callers.get('liar')).toMatchObject({ quarantined: count, refuted: count, confirmed: 0 });
+        expect(rig.engine.callers.has('honest')).toBe(false);
+      }
+    },
+  );
 
   test('that it is invalid is not believed any more once it was wrong three times in an hour: keys stay in use', () => {
     const rig = lie(count, ErrorClass.KEY_INVALID, 'key');

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import { forgetProject, learnProject } from '../../src/engine/projects.ts';
 import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { Rig } from './rig.ts';
+import { keyOf, Rig } from './rig.ts';
 
 const HOUR = 3_600_000;
 const { RATE_LIMITED_MINUTE, QUOTA_EXHAUSTED_DAY } = ErrorClass;
@@ -128,7 +128,7 @@ describe('keys that turn out to share a project', () => {
     rig.acquire(only(a));
     const waited = rig.wait({ requireProject: '42' });
     learn(rig, b!, '42');
-    expect(waited.granted?.batches[0]![0]!.key).toBe(b);
+    expect(keyOf(waited)).toBe(b);
   });
 
   test('are forgotten again as such, and then rest and count alone', () => {

@@ -4,7 +4,7 @@ import { type Key, keyId } from '../../src/engine/key.ts';
 import type { Limits } from '../../src/engine/quota/limits.ts';
 import type { LimitName, StatedLimit } from '../../src/gemini/finding.ts';
 import { ErrorClass, KeyReuse, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { ids, Rig, tally } from './rig.ts';
+import { ids, keyOf, Rig, tally } from './rig.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -172,7 +172,10 @@ describe('expected tokens', () => {
           const booked: { project: number; at: number; tokens: number }[] = [];
           const calls = projects.flatMap((some, project) => {
             let at = rig.now;
-            return some.map(({ after, tokens }) => ({ project, at: (at += after), tokens }));
+            return some.map(({ after, tokens }) => {
+              at += after;
+              return { project, at, tokens };
+            });
           });
           for (const { project, at, tokens } of calls.toSorted((a, b) => a.at - b.at)) {
             rig.pass(at - rig.now);
@@ -188,7 +191,7 @@ describe('expected tokens', () => {
           const waiting = wanted.map((tokens) => ({ tokens, waited: rig.wait({ ...ask, tokens }, HOUR) }));
           const serve = (): void => {
             for (const each of waiting.splice(0)) {
-              const key = each.waited.granted?.batches[0]![0]!.key;
+              const key = keyOf(each.waited);
               if (key === undefined) waiting.push(each);
               else {
                 const project = keys.indexOf(key);

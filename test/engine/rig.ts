@@ -205,6 +205,11 @@ export function ids(...keys: Key[]): string[] {
   return keys.map((key) => keyId(key.ordinal));
 }
 
+/** The key of a waiting acquire that was served. */
+export function keyOf(waited: Waited): Key | undefined {
+  return waited.granted?.batches[0]?.[0]?.key;
+}
+
 /** How often each key occurs. */
 export function tally(keys: Iterable<Key>): Map<Key, number> {
   const counts = new Map<Key, number>();

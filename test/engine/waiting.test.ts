@@ -5,14 +5,10 @@ import { HEALTHY } from '../../src/engine/health.ts';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import { type Lease, LeaseState } from '../../src/engine/lease.ts';
 import { ErrorClass, KeyReuse, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { ids, isRefusal, Rig, tally, type Waited } from './rig.ts';
+import { ids, isRefusal, keyOf, Rig, tally, type Waited } from './rig.ts';
 
 function batches(...sizes: number[]) {
   return { batches: { sizes, reuse: KeyReuse.ALLOWED, partial: false } };
-}
-
-function keyOf(waited: Waited): Key | undefined {
-  return waited.granted?.batches[0]?.[0]?.key;
 }
 
 /** A pool of one key, capped at one lease, which is out. */

@@ -33,16 +33,19 @@ function spend(rig: Rig, key: Key): void {
 }
 
 describe.each(DAYS)('the day %s', (_, begin, hours) => {
-  test.each([1.1, 1.5, 2.5, 12, hours - 0.01])('whose quota is reported spent after %d h rests until its midnight', (h) => {
-    const { rig, key } = at(begin + h * HOUR);
-    const midnight = rig.now + (hours - h) * HOUR;
-    rig.fail(rig.acquire(ask)!, QUOTA_EXHAUSTED_DAY, { ...limit, retryDelayMs: 48 * HOUR });
-    expect(key.project.rests[0]!.until).toBeCloseTo(midnight, 3);
-    rig.pass(midnight - rig.now - 1);
-    expect(rig.acquire(ask)).toBeUndefined();
-    rig.pass(1.001);
-    expect([rig.acquire(ask), rig.acquire(ask)].every(Boolean)).toBe(true);
-  });
+  test.each([1.1, 1.5, 2.5, 12, hours - 0.01])(
+    'whose quota is reported spent after %d h rests until its midnight',
+    (h) => {
+      const { rig, key } = at(begin + h * HOUR);
+      const midnight = rig.now + (hours - h) * HOUR;
+      rig.fail(rig.acquire(ask)!, QUOTA_EXHAUSTED_DAY, { ...limit, retryDelayMs: 48 * HOUR });
+      expect(key.project.rests[0]!.until).toBeCloseTo(midnight, 3);
+      rig.pass(midnight - rig.now - 1);
+      expect(rig.acquire(ask)).toBeUndefined();
+      rig.pass(1.001);
+      expect([rig.acquire(ask), rig.acquire(ask)].every(Boolean)).toBe(true);
+    },
+  );
 
   test.each([0, 1.5, 2.5, 12, hours - 0.1])('whose quota is used up after %d h has none until its midnight', (h) => {
     const { rig, key } = at(begin + h * HOUR);
