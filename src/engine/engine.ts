@@ -218,6 +218,12 @@ export class Engine {
     return gate;
   }
 
+  /** Makes room for limits of a model of a project; "" needs none. Throws INVALID_FIELD where too many models have some. */
+  claimGate(project: Project, model: string): void {
+    if (model === '' || this.gateFor(project, model) !== undefined) return;
+    throw invalidField('quota.model', model, `one of at most ${MAX_GATES} models whose quota is kept for a project`);
+  }
+
   /** Limits of a project's models that have none of their own. */
   setDefaults(project: Project, defaults: Limits, now: number): void {
     project.defaults = defaults;
@@ -228,10 +234,8 @@ export class Engine {
 
   /** Limits of one model of a project; {} for those of the project. */
   setLimits(project: Project, model: string, limits: Limits, now: number): void {
-    const gate = this.gateFor(project, model);
-    if (gate === undefined) {
-      throw invalidField('quota.model', model, `one of at most ${MAX_GATES} models whose quota is kept for a project`);
-    }
+    this.claimGate(project, model);
+    const gate = this.gateFor(project, model)!;
     gate.meter.setLimits = limits;
     this.changes.gates.add(gate);
     this.regate(project, model, now);

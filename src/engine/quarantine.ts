@@ -133,6 +133,7 @@ export function tested(engine: Engine, key: Key, model: string, finding: Finding
   const verdict = verdictOf(finding);
   if (verdict === 'silent') return;
   key.lastVerified = now;
+  engine.changes.status.add(key);
   if (finding?.project !== undefined) learnProject(engine, key, finding.project, '', now);
   if (verdict === 'refuses') {
     engine.setHealth(key, failed(key.health, finding!.errorClass, false, now), now);

@@ -31,12 +31,16 @@ export function rest(engine: Engine, resting: Resting, why: Cause, now: number):
   const before = resting.rests;
   const old = before.find((each) => each.model === why.model);
   const added = restFor(engine, old, why, now);
-  engine.setRests(resting, withRest(before, added), now);
+  const after = withRest(before, added);
+  // The one it takes the place of, and the one that had to go where there are too many.
+  const gone = before.filter((each) => !after.includes(each));
+  engine.setRests(resting, after, now);
   engine.announce(resting);
   return (at) => {
-    if (!resting.rests.includes(added)) return;
+    if (added === old || !resting.rests.includes(added)) return;
     const others = resting.rests.filter((each) => each !== added);
-    engine.setRests(resting, restsAfter(old === undefined ? others : [...others, old], at), at);
+    const back = gone.filter((each) => !others.some(({ model }) => model === each.model));
+    engine.setRests(resting, restsAfter([...others, ...back], at), at);
   };
 }
 

@@ -1,6 +1,6 @@
 import { serveWaiting } from '../../engine/acquire.ts';
 import { type Key, keyId, ordinalOf, type Project } from '../../engine/key.ts';
-import { isEmpty, LIMIT_NAMES, type Limits } from '../../engine/quota/limits.ts';
+import { isEmpty, isRemembered, LIMIT_NAMES, type Limits } from '../../engine/quota/limits.ts';
 import { Meter } from '../../engine/quota/meter.ts';
 import type { LimitView, Page, QuotaOrder, QuotaView } from '../store.ts';
 import type { AdminContext } from './admin-context.ts';
@@ -19,6 +19,8 @@ export class QuotaAdmin {
   }
 
   list({ project, after, limit }: { project: string; after: string; limit: number }): Page<QuotaView> {
+    const { engine, clock } = this.#context;
+    const at = engine.moment(clock.now());
     const found: [place: string, Project, string][] = [];
     for (const each of project === '' ? this.#all() : [this.#find(project)]) {
       if (each === undefined) continue;
@@ -29,12 +31,8 @@ export class QuotaAdmin {
       };
       if (!isEmpty(each.defaults)) add('');
       for (const { model, meter } of each.gates?.values() ?? []) {
-        if (
-          !isEmpty(meter.setLimits) ||
-          !isEmpty(Object.fromEntries(Object.keys(meter.learned).map((each) => [each, 1])))
-        ) {
-          add(model);
-        }
+        const isLearned = LIMIT_NAMES.some((name) => isRemembered(meter.learned[name], at));
+        if (isLearned || !isEmpty(meter.setLimits)) add(model);
       }
     }
     found.sort(([a], [b]) => (a < b ? -1 : 1));
@@ -48,6 +46,8 @@ export class QuotaAdmin {
     await committer.exclusive({
       plan: () => {
         project = this.#find(name) ?? engine.project(name);
+        // What is stored must be there afterwards.
+        engine.claimGate(project, model);
         const set = { ...this.#limits(project, model), ...limits };
         return {
           rows: { quotas: [quotaRow(project, model, set)] },
@@ -69,7 +69,9 @@ export class QuotaAdmin {
         return {
           rows: { endedQuotas: [row], endedMeters: [row] },
           apply: () => {
-            project.gates?.get(model)?.meter.restoreLessons({});
+            const gate = project.gates?.get(model);
+            if (gate === undefined && model !== '') return;
+            gate?.meter.restoreLessons({});
             this.#apply(project, model, {}, clock.now());
             engine.tidyProject(project);
           },

@@ -85,7 +85,8 @@ export class ReportDesk {
     const project = report.finding?.project;
     // Only once the report is stored: a lesson about projects cannot be undone with it.
     if (project !== undefined && learnProject(engine, key, project, report.caller, this.#context.clock.now())) {
-      await committer.confirm();
+      // The report is stored, whatever becomes of the lesson: that is written when the store takes writes again.
+      await committer.confirm().catch(() => {});
       outcome.key = this.#view(key);
     }
     return outcome;

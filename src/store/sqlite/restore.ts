@@ -222,8 +222,8 @@ class Loading {
           rests: rests.get(`key ${ordinal}`) ?? [],
           lastAcquire: this.#time(health?.lastAcquireTime),
           learnedProject: learnedOf(status, this.#clock),
-          disabledFor: (status?.disabledFor ?? 0) as 0,
-          suspicion: (key) => status && suspicionOf(status, key, this.#clock),
+          disabledFor: (status === undefined ? 0 : this.#disabledFor(status)) as 0,
+          suspicion: (key) => (status && this.#engine.verify ? suspicionOf(status, key, this.#clock) : undefined),
           lastVerified: this.#time(status?.verifiedTime),
           ...(health === undefined
             ? {}
@@ -243,6 +243,7 @@ class Loading {
       this.#restored.fingerprints.set(fingerprint, key);
       this.#restored.lastOrdinal = Math.max(this.#restored.lastOrdinal, ordinal);
       for (const rest of key.rests) this.#writer.knowRest(key, rest.model);
+      if (status !== undefined && !this.#engine.verify) this.#engine.changes.status.add(key);
     }
     for (const [name, ofOwner] of rests) {
       const space = name.indexOf(' ');
@@ -253,6 +254,11 @@ class Loading {
       for (const rest of ofOwner) this.#writer.knowRest(resting, rest.model);
       this.#engine.setRests(resting, ofOwner, this.#clock.now);
     }
+  }
+
+  /** Nobody asks Gemini any more where verification was switched off since: the report that took the key out of use decides. */
+  #disabledFor({ disabledFor, held, suspectedOf }: StatusRow): number {
+    return disabledFor === 0 && held && !this.#engine.verify ? suspectedOf : disabledFor;
   }
 
   /** undefined: none, or the key that it was of has another project now. */
@@ -269,7 +275,9 @@ class Loading {
       if (project === undefined) continue;
       this.#writer.knowQuota(project, row.model);
       if (row.model === '') this.#engine.setDefaults(project, limitsOf(row), at.now);
-      else this.#engine.setLimits(project, row.model, limitsOf(row), at.now);
+      else if (this.#engine.gateFor(project, row.model) !== undefined) {
+        this.#engine.setLimits(project, row.model, limitsOf(row), at.now);
+      }
     }
     for (const row of this.#meters) {
       const project = this.#projectOf(row.ownerKind, row.owner);

@@ -87,7 +87,9 @@ export class VerificationDesk {
     const { engine, committer, clock, alarm } = this.#context;
     const { key } = suspicion;
     const since = key.secretSince;
-    const answer = await this.#ask(key, { model: '', timeoutMs: TIMEOUT_MS, signal: this.#closing.signal });
+    const order = { model: '', timeoutMs: TIMEOUT_MS, signal: this.#closing.signal };
+    // Where the key itself cannot be read nobody was asked either.
+    const answer = await this.#ask(key, order).catch(() => UNREADABLE);
     if (this.#closing.signal.aborted || key.suspicion !== suspicion || key.secretSince !== since) return;
     verified(engine, key, suspicion, findingOf(answer.error), clock.now());
     alarm.arm();
@@ -114,6 +116,8 @@ export class VerificationDesk {
     this.#timer.unref();
   }
 }
+
+const UNREADABLE: ProbeAnswer = { latencyMs: 0, error: { message: 'the stored key cannot be read' } };
 
 function findingOf(error: ProviderErrorInit | undefined): Finding | undefined {
   if (error === undefined) return undefined;
