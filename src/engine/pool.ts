@@ -161,7 +161,10 @@ export class Pool {
     places.splice(index, 1);
     this.groups[place.group] = undefined;
     this.#freeGroups.push(place.group);
-    for (const lane of this.lanes.values()) lane.open(place.group);
+    for (const lane of this.lanes.values()) {
+      lane.open(place.group);
+      if (lane.current === place.group) lane.current = -1;
+    }
   }
 
   /** Offers or withholds a project's keys in the lanes of a model ("": of every model), as its cooldowns and quota say. */

@@ -82,6 +82,7 @@ test('it survives the project that it stayed with', () => {
   const { rig, projects } = spending(100, 100);
   expect(projectsOf(rig, 1)).toEqual(['p-0']);
   for (const key of projects[0]!) rig.removeKey(key);
+  expect(rig.pick({ ...ask, tokens: 100 }).project.name).toBe('p-1');
   expect(projectsOf(rig, 2)).toEqual(['p-1', 'p-1']);
   rig.addKey({ project: 'new' });
   expect(new Set(projectsOf(rig, 4)).size).toBe(1);
