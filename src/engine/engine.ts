@@ -28,7 +28,7 @@ import { joinProject, leaveProject, moveToProject, newProject } from './projects
 import type { Limits } from './quota/limits.ts';
 import { Meter } from './quota/meter.ts';
 import type { Moment } from './quota/moment.ts';
-import { cutShort, halfOpenSince, isHalfOpen, nextChange, type Rest, restsAfter, restsAt, restsUntil } from './rest.ts';
+import { cutShort, isHalfOpen, nextChange, type Rest, restsAfter, restsAt, restsUntil } from './rest.ts';
 import type { KeySettings, PoolSettings } from './settings.ts';
 import { type Ending, noUsage, type UsageCounts } from './usage.ts';
 
@@ -449,8 +449,9 @@ export class Engine {
       deadline: 0,
       heapIndex: -1,
     };
-    this.hold(lease, now);
+    this.hold(lease);
     this.book(lease, now);
+    this.#startTrials(lease, now);
     return lease;
   }
 
@@ -489,24 +490,33 @@ export class Engine {
     this.gateReleased(gate, at);
   }
 
-  /** The lease is the one call that tries what is half-open, also when its report was undone or the server began anew. */
-  startTrials(lease: Lease, now: number): void {
+  /** The lease is the one call that tries what is half-open. */
+  #startTrials(lease: Lease, now: number): void {
     const { key, model } = lease;
-    // Of a lease that is kept the first call tried it.
-    if (lease.state !== LeaseState.ACTIVE || lease.lastOutcome !== Outcome.UNSPECIFIED) return;
     const breaker = this.breakers.get(model);
     if (key.rests.length === 0 && key.project.rests.length === 0 && !breaker?.rests.length) return;
     for (const resting of [key, key.project, breaker]) {
       for (const rest of resting?.rests ?? []) {
         const isMeant = resting!.kind === 'model' || rest.model === '' || rest.model === model;
         if (!isMeant || rest.trial !== undefined || !isHalfOpen(rest, now)) continue;
-        if (lease.acquireTime < halfOpenSince(rest)) continue;
         rest.trial = lease;
         lease.trials ??= [];
         lease.trials.push({ resting: resting!, rest });
       }
     }
     for (const { resting, rest } of lease.trials ?? []) this.#trialMoved(resting, rest, now);
+  }
+
+  /** It goes on trying what it tried: its end was undone, or the server began anew. */
+  resumeTrials(lease: Lease, trials: Lease['trials'], now: number): void {
+    if (lease.state !== LeaseState.ACTIVE) return;
+    for (const { resting, rest } of trials ?? []) {
+      if (rest.trial !== undefined || !resting.rests.includes(rest)) continue;
+      rest.trial = lease;
+      lease.trials ??= [];
+      lease.trials.push({ resting, rest });
+      this.#trialMoved(resting, rest, now);
+    }
   }
 
   /** A lease that tried what was half-open is over, or was reported: another may try. */
@@ -521,6 +531,7 @@ export class Engine {
   }
 
   #trialMoved(resting: Resting, rest: Rest, now: number): void {
+    this.changes.resting.add(resting);
     if (rest.trial === undefined) readySooner(resting);
     if (resting.kind === 'model') {
       if (rest.trial === undefined) this.#supplyModel((resting as Breaker).model);
@@ -548,7 +559,7 @@ export class Engine {
   }
 
   /** Takes in a lease: a new one, one of an earlier run, or one whose end could not be stored. */
-  hold(lease: Lease, now: number): void {
+  hold(lease: Lease): void {
     const { key } = lease;
     const ofBoot = this.leases.get(lease.boot) ?? new Map<number, Lease>();
     this.leases.set(lease.boot, ofBoot);
@@ -566,7 +577,6 @@ export class Engine {
       else ofSession.add(lease);
     }
     if (isFull(key)) key.pool.withdraw(key);
-    this.startTrials(lease, now);
   }
 
   /** An active lease gives its slot back and waits for a late report. */

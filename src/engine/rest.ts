@@ -75,11 +75,6 @@ export function isHalfOpen(rest: Rest, now: number): boolean {
   return rest.until <= now ? rest.afterEnd === 'half-open' : rest.probeAt <= now;
 }
 
-/** Since when, if it is half-open now. */
-export function halfOpenSince({ until, probeAt }: Rest): number {
-  return Math.min(until, probeAt);
-}
-
 /** Until when these forbid the model; 0 when they do not. "" asks for every model at once. */
 export function restsUntil(rests: readonly Rest[], model: string, now: number): number {
   let until = 0;

@@ -33,7 +33,8 @@ export interface Settlement {
 /** Takes a result in: counts it, learns from it and, unless the lease is kept, ends it. */
 export function settle(engine: Engine, lease: Lease, result: Result, now: number): Settlement {
   const { key } = lease;
-  const before = { state: lease.state, lastOutcome: lease.lastOutcome, health: key.health, callTime: lease.callTime };
+  const { state, lastOutcome, callTime, trials } = lease;
+  const before = { state, lastOutcome, callTime, trials, health: key.health };
   const late = lease.state !== LeaseState.ACTIVE;
   const finding = result.outcome === Outcome.FAILURE ? (result.finding ?? plainFinding(ErrorClass.UNKNOWN)) : undefined;
   const policy = finding && policyFor(finding);
@@ -82,7 +83,8 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
       if (ends && exists) {
         lease.lastOutcome = before.lastOutcome;
         lease.state = before.state;
-        engine.hold(lease, at);
+        engine.hold(lease);
+        engine.resumeTrials(lease, before.trials, at);
         learned.rebook(at);
       } else if (ends) {
         // The key was deleted meanwhile, which releases leases that nobody reported.
@@ -96,7 +98,7 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
         if (isOver) engine.count(lease, endingOf(lease), -1);
         lease.lastOutcome = before.lastOutcome;
         if (isOver) engine.count(lease, endingOf(lease), 1);
-        engine.startTrials(lease, at);
+        engine.resumeTrials(lease, before.trials, at);
       }
     },
   };

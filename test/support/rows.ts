@@ -69,6 +69,7 @@ export function cooldownRow(row: Partial<CooldownRow> = {}): CooldownRow {
     forgetTime: TIME + 120_000,
     halfOpen: false,
     dayEnd: null,
+    trial: '',
     ...row,
   };
 }
@@ -111,7 +112,7 @@ export function everyKindOfRow(boot: number): Rows {
     usage: [{ ...counts(1), ordinal: 1 }],
     cooldowns: [
       cooldownRow(),
-      cooldownRow({ ownerKind: 'model', owner: 'gemini-2.5-pro', halfOpen: true, forgetTime: null }),
+      cooldownRow({ ownerKind: 'model', owner: 'gemini-2.5-pro', halfOpen: true, forgetTime: null, trial: '1.17' }),
       cooldownRow({
         ownerKind: 'project',
         owner: 'project-a',

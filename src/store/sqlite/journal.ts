@@ -191,6 +191,8 @@ export interface CooldownRow extends Owned {
   halfOpen: boolean;
   /** The midnight (and some) that it lasts to; null: none. */
   dayEnd: number | null;
+  /** Boot and number of the lease that tries it, as "3.42"; "": none does. */
+  trial: string;
 }
 
 /** Limits that an administrator set; null: none. */

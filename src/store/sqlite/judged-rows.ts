@@ -1,5 +1,6 @@
 import type { CallerRecord } from '../../engine/callers.ts';
 import type { Breaker, Key, LearnedProject, Project, Resting, Suspicion } from '../../engine/key.ts';
+import { leaseRef } from '../../engine/lease.ts';
 import type { Moment } from '../../engine/quota/moment.ts';
 import { endAt } from '../../engine/quota/pacific-day.ts';
 import type { Rest } from '../../engine/rest.ts';
@@ -34,9 +35,11 @@ export function restRow(rest: Rest, wallOffset: number): Omit<CooldownRow, 'owne
     forgetTime: wall(rest.forgetAt),
     halfOpen: rest.afterEnd === 'half-open',
     dayEnd: rest.dayEnd === undefined ? null : rest.dayEnd.wall,
+    trial: rest.trial === undefined ? '' : leaseRef(rest.trial),
   };
 }
 
+/** Whoever tries it is not among the leases yet. */
 export function restOf(row: CooldownRow, at: Moment): Rest {
   const engine = (time: number | null): number => (time === null ? Infinity : time - at.wallOffset);
   const dayEnd = row.dayEnd === null ? undefined : endAt(row.dayEnd, at);

@@ -43,13 +43,15 @@ export class LeaseAdmin {
     if (lease?.state !== LeaseState.ACTIVE) {
       throw new BalancerError('LEASE_NOT_FOUND', `no active lease has the ref ${shown(ref)}`);
     }
+    const { trials } = lease;
     engine.suspend(lease, LeaseState.LEFT, clock.now());
     serveWaiting(engine, lease.key.pool, clock.now());
     await committer.confirm((at) => {
       if (lease.state !== LeaseState.LEFT || engine.keys.get(lease.key.ordinal) !== lease.key) return;
       engine.count(lease, endingOf(lease), -1);
       lease.state = LeaseState.ACTIVE;
-      engine.hold(lease, at);
+      engine.hold(lease);
+      engine.resumeTrials(lease, trials, at);
     });
   }
 

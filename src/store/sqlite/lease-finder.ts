@@ -126,7 +126,7 @@ export class LeaseFinder {
     };
     this.#reclaimed.add(`${claims.boot}.${claims.seq}`);
     this.#unwritten.push({ boot: claims.boot, seq: claims.seq, forgetTime: claims.expireTime + LATE_MS });
-    this.#engine.hold(lease, now);
+    this.#engine.hold(lease);
     this.#engine.advance(now);
     return lease;
   }

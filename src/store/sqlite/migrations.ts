@@ -81,6 +81,7 @@ const MIGRATIONS: readonly string[] = [
   ALTER TABLE cooldowns ADD COLUMN forget_time REAL;
   ALTER TABLE cooldowns ADD COLUMN half_open INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE cooldowns ADD COLUMN day_end REAL;
+  ALTER TABLE cooldowns ADD COLUMN trial TEXT NOT NULL DEFAULT '';
   UPDATE cooldowns SET forget_time = until_time;
   ALTER TABLE lanes ADD COLUMN current TEXT NOT NULL DEFAULT '';
   CREATE TABLE key_status (

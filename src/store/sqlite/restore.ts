@@ -1,5 +1,5 @@
 import { Engine, type EngineOptions } from '../../engine/engine.ts';
-import type { Key, Project } from '../../engine/key.ts';
+import type { Key, Project, Resting } from '../../engine/key.ts';
 import type { Lane } from '../../engine/lane.ts';
 import { type Lease, LeaseState } from '../../engine/lease.ts';
 import type { Pool } from '../../engine/pool.ts';
@@ -138,6 +138,7 @@ class Loading {
         if (key !== undefined) this.#engine.pools.get(row.pool)?.affinities.set(row.affinityKey, key);
       }
     }
+    this.#resumeTrials();
     // Sessions do not outlive the process.
     for (const leases of [...this.#engine.sessions.values()]) {
       for (const lease of [...leases]) this.#engine.suspend(lease, LeaseState.LEFT, this.#clock.now);
@@ -249,8 +250,8 @@ class Loading {
       const space = name.indexOf(' ');
       const kind = name.slice(0, space);
       const owner = name.slice(space + 1);
-      const resting = kind === 'model' ? this.#engine.breaker(owner) : this.#projectOf(kind, owner);
-      if (resting === undefined) continue;
+      const resting = this.#restingOf(kind, owner);
+      if (resting === undefined || resting.kind === 'key') continue;
       for (const rest of ofOwner) this.#writer.knowRest(resting, rest.model);
       this.#engine.setRests(resting, ofOwner, this.#clock.now);
     }
@@ -328,8 +329,25 @@ class Loading {
         heapIndex: -1,
       };
       key.lastAcquire = Math.max(key.lastAcquire ?? 0, lease.acquireTime);
-      this.#engine.hold(lease, this.#clock.now);
+      this.#engine.hold(lease);
     }
+  }
+
+  #resumeTrials(): void {
+    for (const { ownerKind, owner, model, trial } of this.#cooldowns) {
+      if (trial === '') continue;
+      const [boot, seq] = trial.split('.').map(Number);
+      const lease = this.#engine.leases.get(boot!)?.get(seq!);
+      const resting = this.#restingOf(ownerKind, owner);
+      const rest = resting?.rests.find((each) => each.model === model);
+      if (lease === undefined || rest === undefined) continue;
+      this.#engine.resumeTrials(lease, [{ resting: resting!, rest }], this.#clock.now);
+    }
+  }
+
+  #restingOf(kind: string, owner: string): Resting | undefined {
+    if (kind === 'key') return this.#engine.keys.get(Number(owner));
+    return kind === 'model' ? this.#engine.breaker(owner) : this.#projectOf(kind, owner);
   }
 
   #restsByOwner(): Map<string, Rest[]> {

@@ -121,7 +121,7 @@ export const TABLES: readonly Table[] = [
     'cooldowns',
     'cooldowns',
     OWNED,
-    ['cause', 'untilTime', 'sinceTime', 'strikes', 'probeTime', 'forgetTime', 'halfOpen', 'dayEnd'],
+    ['cause', 'untilTime', 'sinceTime', 'strikes', 'probeTime', 'forgetTime', 'halfOpen', 'dayEnd', 'trial'],
     { halfOpen: 'flag' },
   ),
   table('quotas', 'quotas', OWNED, [...LIMIT_NAMES]),
