@@ -184,13 +184,12 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
     const head = heads[index]!;
     const { lane, waiter } = head;
     const next = lane.waiting.after(waiter) as WaitingAcquire | undefined;
-    const granted = mayBeServed(engine, pool, waiter, now)
-      ? grant(engine, pool, pool.laneFor(waiter.order.model, now), waiter.order, now)
-      : undefined;
+    const tries = mayBeServed(engine, pool, waiter, now);
+    const granted = tries ? grant(engine, pool, pool.laneFor(waiter.order.model, now), waiter.order, now) : undefined;
     if (granted !== undefined) {
       leaveQueue(engine, waiter);
       waiter.granted(granted, now);
-    } else {
+    } else if (tries) {
       waiter.tried = true;
       waiter.passedOver(now);
     }

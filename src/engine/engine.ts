@@ -28,7 +28,7 @@ import { joinProject, leaveProject, moveToProject, newProject } from './projects
 import type { Limits } from './quota/limits.ts';
 import { Meter } from './quota/meter.ts';
 import type { Moment } from './quota/moment.ts';
-import { cutShort, isHalfOpen, nextChange, type Rest, restsAfter, restsAt, restsUntil } from './rest.ts';
+import { cutShort, isHalfOpen, moveTrial, nextChange, type Rest, restsAfter, restsAt, restsUntil } from './rest.ts';
 import type { KeySettings, PoolSettings } from './settings.ts';
 import { type Ending, noUsage, type UsageCounts } from './usage.ts';
 
@@ -121,7 +121,9 @@ export class Engine {
     const at = this.moment(now);
     for (const resting of this.restDeadlines.items()) {
       const rests = restsAt(resting.rests, at);
-      if (rests !== resting.rests) this.setRests(resting, rests, now);
+      if (rests === resting.rests) continue;
+      for (const [i, rest] of rests.entries()) moveTrial(resting.rests[i]!, rest, resting);
+      this.setRests(resting, rests, now);
     }
     // Not only those that wait for a midnight: a day that seemed over may be back.
     const projects = new Set(this.projects.values());
@@ -229,7 +231,7 @@ export class Engine {
     project.defaults = defaults;
     for (const { meter } of project.gates?.values() ?? []) meter.defaults = defaults;
     this.changes.defaults.add(project);
-    this.regate(project, '', now);
+    this.relimit(project, '', now);
   }
 
   /** Limits of one model of a project; {} for those of the project. */
@@ -238,7 +240,7 @@ export class Engine {
     const gate = this.gateFor(project, model)!;
     gate.meter.setLimits = limits;
     this.changes.gates.add(gate);
-    this.regate(project, model, now);
+    this.relimit(project, model, now);
   }
 
   /** What an earlier run stored. */
@@ -247,6 +249,12 @@ export class Engine {
     meter.defaults = gate.meter.defaults;
     gate.meter = meter;
     this.regate(gate.project, gate.model, at.now);
+  }
+
+  /** Limits of a model ("": of all) of the project are others: there may be room too where it was open already. */
+  relimit(project: Project, model: string, now: number): void {
+    this.regate(project, model, now);
+    for (const { pool } of project.places) pool.supplyProject(project);
   }
 
   /** Offers or withholds a project's keys for a model ("": for all), as its cooldowns and quota say now. */

@@ -110,10 +110,10 @@ function doubtDay(engine: Engine, { key, model }: Lease, now: number): Undo {
   const before = gate.meter.learned;
   gate.meter.doubtDay();
   engine.changes.gates.add(gate);
-  engine.regate(key.project, model, now);
+  engine.relimit(key.project, model, now);
   return (at) => {
     gate.meter.restoreLessons(before);
-    engine.regate(key.project, model, at);
+    engine.relimit(key.project, model, at);
   };
 }
 
@@ -132,7 +132,7 @@ function learnLimits(engine: Engine, lease: Lease, finding: Finding, now: number
   }
   return (at) => {
     for (const undo of undos.reverse()) undo();
-    if (undos.length > 0) engine.regate(project, '', at);
+    if (undos.length > 0) engine.relimit(project, '', at);
   };
 }
 

@@ -119,6 +119,8 @@ export class Pool {
   supplyLane(lane: Lane): void {
     if (this.waiting === 0) return;
     this.freshLanes.add(lane);
+    // Who came before the model had a lane waits there.
+    if (this.general.waiting.size > 0) this.freshLanes.add(this.general);
     this.#host.supplied.add(this);
   }
 

@@ -1,7 +1,7 @@
 import { callerOf, countCaller, LESSONS_AN_HOUR, recent } from './callers.ts';
 import type { Engine } from './engine.ts';
 import { type Gate, type Key, type Project, projectName } from './key.ts';
-import { mergedRests } from './rest.ts';
+import { mergedRests, moveTrial } from './rest.ts';
 
 /**
  * Takes in which project an error named for a key. `caller`: whose report it was; "": the server's own question, which is believed
@@ -116,7 +116,8 @@ function mergeProjects(engine: Engine, from: Project, into: Project, now: number
   into.defaults = { ...from.defaults, ...into.defaults };
   if (Object.keys(from.defaults).length > 0) engine.setDefaults(into, into.defaults, now);
   const rests = mergedRests(into.rests, from.rests);
+  for (const rest of from.rests) if (rests.includes(rest)) moveTrial(rest, rest, into);
   if (rests !== into.rests) engine.setRests(into, rests, now);
   from.rests = [];
-  engine.regate(into, '', now);
+  engine.relimit(into, '', now);
 }

@@ -1,4 +1,5 @@
 import type { ErrorClass } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { Resting } from './key.ts';
 import { type Lease, LeaseState } from './lease.ts';
 import type { Moment } from './quota/moment.ts';
 import { type DayEnd, engineEnd } from './quota/pacific-day.ts';
@@ -59,6 +60,11 @@ export function mergedRests(some: readonly Rest[], others: readonly Rest[]): rea
 export function restsAfter(rests: readonly Rest[], now: number): readonly Rest[] {
   const isGone = (rest: Rest): boolean => rest.until <= now && rest.forgetAt <= now;
   return rests.some(isGone) ? rests.filter((rest) => !isGone(rest)) : rests;
+}
+
+/** A cooldown that a lease may be trying has become another object, or another's. */
+export function moveTrial(from: Rest, into: Rest, resting: Resting): void {
+  for (const trial of from.trial?.trials ?? []) if (trial.rest === from) Object.assign(trial, { rest: into, resting });
 }
 
 /** Until when this keeps calls off; 0: it does not. While a lease tries it, until that lease ends at the latest. */
