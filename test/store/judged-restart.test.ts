@@ -9,7 +9,7 @@ import { START_TIME } from '../support/service.ts';
 import { StoreChild } from '../support/store-child.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { reasonOf } from './conformance/bench.ts';
-import { FLASH, fail, judgeAll, PRO, pictureOf } from './judged-state.ts';
+import { brokenFor, FLASH, fail, judgeAll, PRO, pictureOf } from './judged-state.ts';
 
 const FIRST = 10_000.25;
 
@@ -48,17 +48,20 @@ async function judgedAndReopened(end: 'killed' | 'closed') {
   };
   const { keys, stays } = await judgeAll({ store: child.store, pass });
   const before = await pictureOf(child.store);
+  const broken = await brokenFor(child.store);
   if (end === 'closed') await child.store.close();
   await child.kill();
   const reopened = new Reopened(now + START_TIME);
   const store = await reopened.open(dataDir);
-  return { keys, stays, before, store, reopened, dataDir };
+  return { keys, stays, before, broken, store, reopened, dataDir };
 }
 
 describe.each(['killed', 'closed'] as const)('what was judged by a process that was %s', (end) => {
   test('is in force afterwards, with the same ends, counts and limits', async () => {
-    const { keys, stays, before, store, reopened } = await judgedAndReopened(end);
+    const { keys, stays, before, broken, store, reopened } = await judgedAndReopened(end);
     expect(await pictureOf(store)).toEqual(before);
+    expect(broken).toBeGreaterThan(1_000);
+    expect(await brokenFor(store)).toBeCloseTo(broken!, 2);
     await expectAllKinds(store, keys);
 
     // The pool stays with its project.

@@ -1,3 +1,4 @@
+import type { BalancerError } from '../../src/engine/errors.ts';
 import { type Finding, plainFinding } from '../../src/gemini/finding.ts';
 import { ErrorClass, Outcome, Selection } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Store } from '../../src/store/store.ts';
@@ -135,9 +136,6 @@ export async function pictureOf(store: Store): Promise<unknown> {
   const { items } = await store.listKeys({ ...EVERY_KEY, limit: 1_000 });
   const quotas = await store.listQuotas({ project: '', after: '', limit: 1_000 });
   const { callers, total } = await store.stats({ pools: [], includeModels: false });
-  const busy = await store
-    .acquire(acquireOrder({ model: BUSY }))
-    .catch(({ reason, retryDelayMs }) => ({ reason, retryDelayMs }));
   const { acquireLatency: _, providerLatency: __, acquiresRejected: ___, ...counts } = total;
   return inMilliseconds({
     keys: items.map(({ revision: _, ...key }) => ({
@@ -147,8 +145,17 @@ export async function pictureOf(store: Store): Promise<unknown> {
     quotas,
     callers,
     counts,
-    busy,
   });
+}
+
+/** When the model whose breaker is open takes calls again: what an acquire is told. */
+export async function brokenFor(store: Store): Promise<number | undefined> {
+  try {
+    await store.acquire(acquireOrder({ model: BUSY }));
+  } catch (error) {
+    return (error as BalancerError).retryDelayMs;
+  }
+  return undefined;
 }
 
 function inMilliseconds(value: unknown): unknown {

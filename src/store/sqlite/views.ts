@@ -89,11 +89,12 @@ function verificationOf({ suspicion }: Key, wallOffset: number): VerificationVie
   return { nextTime: suspicion.deadline + wallOffset, refusals, unanswered, unansweredClass };
 }
 
-/** Callers shown; those most often wrong first. */
+/** Callers shown; those most often wrong first. Of a caller whose reports were undone nothing is to be told. */
 const MAX_CALLERS = 100;
 
 export function callerViews(callers: Iterable<CallerRecord>): CallerView[] {
   return [...callers]
+    .filter(({ name: _, refutations: __, lessons: ___, ...counts }) => Object.values(counts).some((count) => count > 0))
     .sort((a, b) => b.refuted - a.refuted || (a.name < b.name ? -1 : 1))
     .slice(0, MAX_CALLERS)
     .map(({ name, refutations: _, lessons: __, ...counts }) => ({ ...counts, caller: name }));
