@@ -110,6 +110,21 @@ describe('a spent day', () => {
     expect(rig.acquire(ask)).toBeUndefined();
   });
 
+  test('is tried by no second call, nor later, because a call that was under way before fails meanwhile', () => {
+    const { rig, key } = one();
+    const [first, late] = [rig.acquire({ ...ask, ttlMs: HOUR })!, rig.acquire({ ...ask, ttlMs: HOUR })!];
+    rig.pass(10);
+    rig.fail(first, QUOTA_EXHAUSTED_DAY, { ...limit, retryDelayMs: 0 });
+    const { probeAt } = key.project.rests[0]!;
+    rig.pass(MINUTE);
+    const trial = rig.acquire(ask)!;
+    rig.fail(late, RATE_LIMITED_MINUTE, { ...limit, retryDelayMs: 10 * MINUTE });
+    expect(key.project.rests[0]).toMatchObject({ probeAt, trial, cause: QUOTA_EXHAUSTED_DAY });
+    expect(rig.acquire(ask)).toBeUndefined();
+    rig.report(trial, { outcome: Outcome.UNUSED });
+    expect(rig.acquire(ask)).toBeDefined();
+  });
+
   test('rests one model of its project alone', () => {
     const { rig, key } = tried();
     expect(key.state).toBe(KeyState.AVAILABLE);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import { forgetProject, learnProject } from '../../src/engine/projects.ts';
-import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { keyOf, Rig } from './rig.ts';
 
 const HOUR = 3_600_000;
@@ -112,6 +112,21 @@ describe('keys that turn out to share a project', () => {
     expect(waited.granted).toBeDefined();
   });
 
+  test('go on trying in it what one of them tries, and let the next of any key try when that is over', () => {
+    const rig = new Rig();
+    const [a, b] = rig.addKeys(2);
+    rig.fail(rig.acquire({ model: 'pro', ...only(a!) })!, ErrorClass.BILLING, { scope: 'project' });
+    rig.pass(HOUR);
+    const trial = rig.acquire({ model: 'pro', ...only(a!) })!;
+    learn(rig, a!, '42');
+    learn(rig, b!, '42');
+    const waited = rig.wait({ model: 'pro' });
+    expect(waited.granted).toBeUndefined();
+    rig.report(trial, { outcome: Outcome.UNUSED });
+    expect(keyOf(waited)).toBeDefined();
+    expect(rig.acquire({ model: 'flash' })).toBeUndefined();
+  });
+
   test('are required and excluded by its learned name', () => {
     const rig = new Rig();
     const [a, b] = rig.addKeys(2);
@@ -173,7 +188,7 @@ describe('an administrator’s project', () => {
     const lease = rig.acquire({ model: 'pro', ...only(a) })!;
     rig.acquire({ model: 'pro', ...only(b) });
     rig.change(a, { project: 'q' });
-    rig.report(lease, { outcome: 3 });
+    rig.report(lease, { outcome: Outcome.UNUSED });
     const used = (name: string): number =>
       rig.engine.project(name).gates!.get('pro')!.meter.used('requestsPerMinute', rig.engine.moment(rig.now));
     expect([used('p'), used('q')]).toEqual([1, 1]);

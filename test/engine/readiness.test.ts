@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { allowsModel, type Key, keyId, restingUntil } from '../../src/engine/key.ts';
 import { LazyOrder } from '../../src/engine/lazy-order.ts';
 import { blocksUntil, type Rest } from '../../src/engine/rest.ts';
-import { ErrorClass, KeyState } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass, KeyState, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { ids, order, Rig, restOf, type Wish } from './rig.ts';
 
 /** "pro" and "flash" have lanes; so many others have, too, that "rare" and "odd" have none. */
@@ -165,6 +165,33 @@ describe('when the next key is ready', () => {
     }
     // One more made the lane.
     expect(looks).toBeLessThanOrEqual(2);
+  });
+
+  test('a quota that has room sooner than it looked, or a try that is over, is told at once', () => {
+    const rig = new Rig();
+    const ask = { model: 'pro' };
+    const [key] = rig.addKeys(150, { project: 'p' });
+    for (let i = 0; i < 2; i++) {
+      rig.acquire(ask);
+      rig.pass(10_000);
+    }
+    const third = rig.acquire(ask)!;
+    rig.engine.setLimits(key!.project, 'pro', { requestsPerMinute: 2 }, rig.now);
+    expect(rig.whyNot(ask).retryDelayMs).toBe(50_000);
+    rig.report(third, { outcome: Outcome.UNUSED });
+    expect(rig.whyNot(ask).retryDelayMs).toBe(40_000);
+
+    const tried = new Rig({ defaultLeaseTtlMs: 600_000 });
+    const [first, ...others] = tried.addKeys(150);
+    tried.fail(tried.acquire({ ...ask, requireKeyId: ids(first!)[0]! })!, ErrorClass.BILLING, { scope: 'project' });
+    tried.pass(3_600_000);
+    const trial = tried.acquire({ ...ask, requireKeyId: ids(first!)[0]! })!;
+    for (const each of others)
+      tried.engine.setRests(each, [restOf('', ErrorClass.PERMISSION, tried.now + 90_000)], tried.now);
+    tried.engine.setRests(first!, [restOf('', ErrorClass.PERMISSION, tried.now + 30_000)], tried.now);
+    expect(tried.whyNot(ask).retryDelayMs).toBe(90_000);
+    tried.report(trial, { outcome: Outcome.UNUSED });
+    expect(tried.whyNot(ask).retryDelayMs).toBe(30_000);
   });
 
   test('models that nothing names share a look once a pool has no lanes left', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Key } from '../../src/engine/key.ts';
-import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { Rig } from './rig.ts';
 
 const { QUOTA_EXHAUSTED_DAY, RATE_LIMITED_MINUTE } = ErrorClass;
@@ -147,6 +147,22 @@ describe('a wall clock that is set', () => {
       expect(rig.acquire({ model: 'flash', requireProject: 'q' })).toBeUndefined();
       rig.pass(1);
       expect(rig.acquire({ model: 'flash', requireProject: 'q' })).toBeDefined();
+    }
+  });
+
+  test('while a call tries a spent day leaves it the only one, and lets the next try when it is over', () => {
+    for (const moved of [-HOUR, HOUR]) {
+      const { rig, offset } = at(DAYS[3][1] + 12 * HOUR);
+      rig.fail(rig.acquire(ask)!, QUOTA_EXHAUSTED_DAY, { scope: 'project', retryDelayMs: 0 });
+      rig.pass(MINUTE);
+      const trial = rig.acquire(ask)!;
+      rig.engine.moveWall(offset + moved, rig.now);
+      const waited = rig.wait(ask, HOUR);
+      rig.pass(1_000);
+      expect(waited.granted).toBeUndefined();
+      rig.report(trial, { outcome: Outcome.UNUSED });
+      expect(waited.granted).toBeDefined();
+      expect(rig.acquire(ask)).toBeUndefined();
     }
   });
 
