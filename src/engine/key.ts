@@ -4,7 +4,7 @@ import type { Health } from './health.ts';
 import type { Lease } from './lease.ts';
 import { CLEARED_OF_SUSPENSION } from './policy.ts';
 import type { Pool } from './pool.ts';
-import type { Limits } from './quota/limits.ts';
+import { allowsNothing, type Limits } from './quota/limits.ts';
 import type { Meter } from './quota/meter.ts';
 import type { Moment } from './quota/moment.ts';
 import { isHalfOpen, type Rest, restsUntil } from './rest.ts';
@@ -148,6 +148,8 @@ export function restingUntil(key: Key, model: string, now: number): number {
 /** When the project may take one more call of the model, cooldowns and quota considered: 0 now, Infinity never. */
 export function projectReadyAt(project: Project, model: string, tokens: number, at: Moment): number {
   const gate = project.gates?.get(model);
+  // A model that was not called yet has no gate: of the project's limits for such models only one of 0 keeps a first call off.
+  if (gate === undefined && model !== '' && allowsNothing(project.defaults)) return Infinity;
   if (project.rests.length === 0) return gate === undefined ? 0 : gate.meter.readyAt(tokens, at);
   const rested = restsUntil(project.rests, model, at.now);
   if (gate === undefined) return rested;

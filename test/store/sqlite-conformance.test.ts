@@ -5,6 +5,7 @@ import { tempDir } from '../support/temp-dir.ts';
 import type { StorePlace } from './conformance/bench.ts';
 import { leasesConform } from './conformance/leases.ts';
 import { managementConforms } from './conformance/management.ts';
+import { quotasConform } from './conformance/quotas.ts';
 
 function newPlace(): StorePlace {
   const dataDir = tempDir();
@@ -18,4 +19,5 @@ function newPlace(): StorePlace {
 describe('the SQLite store keeps what the store interface promises', () => {
   leasesConform(newPlace);
   managementConforms(newPlace);
+  quotasConform(newPlace);
 });

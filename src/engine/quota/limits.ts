@@ -35,6 +35,16 @@ export function isEmpty(limits: Limits): boolean {
   );
 }
 
+/** Whether one of them is 0. */
+export function allowsNothing(limits: Limits): boolean {
+  return (
+    limits.requestsPerMinute === 0 ||
+    limits.inputTokensPerMinute === 0 ||
+    limits.requestsPerDay === 0 ||
+    limits.tokensPerDay === 0
+  );
+}
+
 export function isRemembered(lesson: Lesson | undefined, at: Moment): boolean {
   // Both ways: a lesson of the future, from before the wall clock was set back, is not kept until that time comes.
   return lesson !== undefined && Math.abs(at.now + at.wallOffset - lesson.at) < LESSON_MS;

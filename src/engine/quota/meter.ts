@@ -87,7 +87,7 @@ export class Meter {
 
   /** Takes lessons back: `lessons` is what was learned before them. */
   restoreLessons(lessons: Lessons): void {
-    this.#learned = lessons;
+    this.#learned = Object.keys(lessons).length === 0 ? NO_LESSONS : lessons;
   }
 
   /** The limit in force: of the set one, or the project's, and the learned one the smaller. */

@@ -2,7 +2,7 @@ import type { Database } from 'better-sqlite3';
 import { DataDirError } from '../data-dir.ts';
 
 /** Forward only: a step that has shipped never changes. Step n brings a database to version n. */
-const MIGRATIONS: readonly string[] = [
+export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE boots (boot INTEGER PRIMARY KEY, start_time REAL NOT NULL, watermark INTEGER NOT NULL);
