@@ -36,13 +36,14 @@ export async function accountOf(
 ): Promise<Omit<Account, 'serverExit'>> {
   const { pools } = await balancer.keyBalancer.getStats({ pools: ['default'] });
   const { counts } = gemini;
+  const statuses = statusesByKey(counts);
   const refusedProjects = new Set<string>();
   for (const { apiKey, project } of scene.keys.values()) {
-    if (isBlamed(counts.byKeyAndStatus[apiKey]) && project !== '') refusedProjects.add(project);
+    if (isBlamed(statuses.get(apiKey)) && project !== '') refusedProjects.add(project);
   }
   const keys = (await listKeys(balancer)).map((listed): KeyEvidence => {
     const key = scene.keys.get(listed.keyId)!;
-    const byStatus = counts.byKeyAndStatus[key.apiKey] ?? {};
+    const byStatus = statuses.get(key.apiKey) ?? {};
     const usage = listed.usage!;
     const answered = byStatus['200'] ?? 0;
     return {
@@ -80,6 +81,18 @@ async function listKeys(balancer: Balancer): Promise<Key[]> {
 
 function stateOf({ health }: Key): string {
   return health === undefined ? 'nothing' : stateName(health.state);
+}
+
+/** Answers to what the backends asked. The server asks about suspected keys itself, by listing models, which no backend does. */
+function statusesByKey({ log }: DemoGemini['counts']): Map<string, Record<string, number>> {
+  const byKey = new Map<string, Record<string, number>>();
+  for (const { apiKey, method, status } of log) {
+    if (method === 'models.list') continue;
+    const statuses = byKey.get(apiKey) ?? {};
+    statuses[status] = (statuses[status] ?? 0) + 1;
+    byKey.set(apiKey, statuses);
+  }
+  return byKey;
 }
 
 function isBlamed(byStatus: Readonly<Record<string, number>> = {}): boolean {

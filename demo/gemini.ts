@@ -31,7 +31,8 @@ export async function startDemoGemini(
   let clockShift = 0;
   const fake = await startFakeGemini({
     now: () => Date.now() + clockShift,
-    logSize: 0,
+    // All of them: a demo makes some thousands.
+    logSize: 1_000_000,
     keys: Object.fromEntries(
       keys.map(({ apiKey, project, role }) => [
         apiKey,
