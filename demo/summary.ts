@@ -4,6 +4,8 @@ import { type Check, checksOf, type Figures, figuresOf } from './verdict.ts';
 import { bar, type Line, span } from './view/text.ts';
 import { amount, causeInWords, figure, percent } from './words.ts';
 
+const STATE_WORDS: Record<string, string> = { DISABLED_AUTO: 'disabled', DISABLED_ADMIN: 'turned off' };
+
 const BAR = 16;
 
 /** What was shown, what failed and why, and whether everything agrees: for people. */
@@ -93,8 +95,8 @@ function keysAtTheEnd({ keysByState }: Figures, { keys, models }: Scene): Line[]
   const states = Object.entries(keysByState)
     .filter(([, count]) => count > 0)
     .map(([state, count]) => {
-      const limited = state === 'AVAILABLE' && partly > 0 ? ` (${partly} of them not for every model now)` : '';
-      return `${count} ${state.toLowerCase()}${limited}`;
+      const limited = state === 'AVAILABLE' && partly > 0 ? ` (${partly} not for every model now)` : '';
+      return `${count} ${STATE_WORDS[state] ?? state.toLowerCase()}${limited}`;
     });
   return [...heading('Keys at the end'), [`  ${states.join(', ')}`]];
 }

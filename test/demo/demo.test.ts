@@ -70,7 +70,10 @@ test('the demo prints its figures as one JSON object, in which nothing is lost a
   expect(figures.retries).toBeGreaterThanOrEqual(6);
   const states = Object.values(figures.keysByState);
   expect(states.reduce((sum, count) => sum + count, 0)).toBe(40);
-  expect(figures.keysByState).toMatchObject({ COOLING: 6 });
+  // Suspended ones are disabled as soon as the server has asked Gemini about them, one a second.
+  const { QUARANTINED = 0, DISABLED_AUTO = 0 } = figures.keysByState;
+  expect(QUARANTINED + DISABLED_AUTO).toBe(6);
+  expect(DISABLED_AUTO).toBeGreaterThan(0);
 
   expect(Object.keys(figures.shares).sort()).toEqual(['0.5', '1', '2']);
   const shares = Object.values(figures.shares);
