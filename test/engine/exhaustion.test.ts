@@ -122,8 +122,10 @@ describe('a model of a pool', () => {
     rig.whyNot({ model: 'made-up' });
     told(rig);
     rest(rig, key, ErrorClass.RATE_LIMITED_MINUTE, 30_000);
+    rig.fail(rig.acquire({ model: 'made-up' }) ?? rig.acquire()!, ErrorClass.PERMISSION);
+    rig.change(key, { weight: 2 });
     rig.pass(30_000);
-    expect(told(rig)).toEqual([]);
+    expect(told(rig).filter((each) => each.startsWith('made-up'))).toEqual([]);
   });
 });
 

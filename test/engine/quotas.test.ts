@@ -95,7 +95,7 @@ describe('an acquire that would break a limit', () => {
 
   test('without a model of its own lane waits and is served like others', () => {
     const { rig, keys } = limited({});
-    for (let i = 0; i < 64; i++) rig.use({ model: `model-${i}` });
+    for (let i = 0; i < 64; i++) rig.pool.laneFor(`model-${i}`, rig.now);
     rig.engine.setLimits(keys[0]!.project, 'extra', { requestsPerMinute: 1 }, rig.now);
     rig.acquire({ model: 'extra' });
     const waited = rig.wait({ model: 'extra' }, HOUR);
@@ -104,6 +104,14 @@ describe('an acquire that would break a limit', () => {
     expect(waited.granted).toBeUndefined();
     rig.pass(1);
     expect(waited.granted).toBeDefined();
+    rig.engine.setDefaults(keys[0]!.project, { requestsPerMinute: 1 }, rig.now);
+    rig.acquire({ model: 'more' });
+    const second = rig.wait({ model: 'more' }, HOUR);
+    rig.serve();
+    expect(second.granted).toBeUndefined();
+    rig.engine.setDefaults(keys[0]!.project, { requestsPerMinute: 2 }, rig.now);
+    rig.pass(0);
+    expect(second.granted).toBeDefined();
   });
 });
 
@@ -149,6 +157,33 @@ describe('expected tokens', () => {
     rig.report(kept, { outcome: Outcome.UNUSED });
     rig.report(waited.granted!.batches[0]![0]!, { outcome: Outcome.UNUSED });
     expect(second.granted).toBeDefined();
+  });
+
+  test('are waited for no longer because something else happened while time went by', () => {
+    const { rig } = limited({ inputTokensPerMinute: 500 });
+    const other = rig.addKey({ project: 'q' });
+    rig.acquire({ ...ask, tokens: 400, requireProject: 'p-0' });
+    rig.acquire({ requireProject: 'q', ttlMs: 30_000 });
+    const waited = rig.wait({ ...ask, tokens: 400, excludeKeyIds: ids(other) }, HOUR);
+    rig.serve();
+    rig.pass(70_000);
+    expect(waited.granted).toBeDefined();
+  });
+
+  test('do not keep an acquire from trying a spent day whose limit was learned', () => {
+    const { rig } = limited({});
+    for (let i = 0; i < 3; i++) rig.use({ ...ask, tokens: 10 });
+    rig.fail(rig.acquire(ask)!, ErrorClass.QUOTA_EXHAUSTED_DAY, {
+      scope: 'project-model',
+      retryDelayMs: 0,
+      limits: [{ name: 'requestsPerDay', value: 3, quotaId: '', model: '' }],
+    });
+    rig.pass(MINUTE);
+    const trial = rig.acquire({ ...ask, tokens: 10 })!;
+    expect(rig.acquire({ ...ask, tokens: 10 })).toBeUndefined();
+    // It works, so that the limit was none of a day.
+    rig.report(trial);
+    expect(rig.acquire({ ...ask, tokens: 10 })).toBeDefined();
   });
 
   test('beyond the limit itself are let through alone: only Gemini can say no', () => {

@@ -171,24 +171,26 @@ describe('when the next key is ready', () => {
     const rig = new Rig();
     const ask = { model: 'pro' };
     const [key] = rig.addKeys(150, { project: 'p' });
+    rig.engine.setRests(rig.addKey(), [restOf('', ErrorClass.PERMISSION, rig.now + 65_000)], rig.now);
     for (let i = 0; i < 2; i++) {
       rig.acquire(ask);
       rig.pass(10_000);
     }
     const third = rig.acquire(ask)!;
     rig.engine.setLimits(key!.project, 'pro', { requestsPerMinute: 2 }, rig.now);
-    expect(rig.whyNot(ask).retryDelayMs).toBe(50_000);
+    expect(rig.whyNot(ask).retryDelayMs).toBe(45_000);
     rig.report(third, { outcome: Outcome.UNUSED });
     expect(rig.whyNot(ask).retryDelayMs).toBe(40_000);
 
     const tried = new Rig({ defaultLeaseTtlMs: 600_000 });
     const [first, ...others] = tried.addKeys(150);
-    tried.fail(tried.acquire({ ...ask, requireKeyId: ids(first!)[0]! })!, ErrorClass.BILLING, { scope: 'project' });
+    tried.fail(tried.acquire({ ...ask, requireKeyId: ids(first!)[0]! })!, ErrorClass.PERMISSION);
     tried.pass(3_600_000);
     const trial = tried.acquire({ ...ask, requireKeyId: ids(first!)[0]! })!;
     for (const each of others)
       tried.engine.setRests(each, [restOf('', ErrorClass.PERMISSION, tried.now + 90_000)], tried.now);
-    tried.engine.setRests(first!, [restOf('', ErrorClass.PERMISSION, tried.now + 30_000)], tried.now);
+    const own = restOf('pro', ErrorClass.RATE_LIMITED_TOKENS, tried.now + 30_000);
+    tried.engine.setRests(first!, [...first!.rests, own], tried.now);
     expect(tried.whyNot(ask).retryDelayMs).toBe(90_000);
     tried.report(trial, { outcome: Outcome.UNUSED });
     expect(tried.whyNot(ask).retryDelayMs).toBe(30_000);
