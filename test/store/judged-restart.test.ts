@@ -104,6 +104,24 @@ describe.each(['killed', 'closed'] as const)('what was judged by a process that 
   });
 });
 
+test('the lease that tried a half-open cooldown still is the only one, after a kill and until it is reported', async () => {
+  const dataDir = tempDir();
+  const child = new StoreChild();
+  await child.open(dataDir, { now: FIRST, wallOffset: START_TIME });
+  const { keyId } = await child.store.createKey(createKeyOrder('AQ.test-tried'));
+  await fail(child.store, keyId, FLASH, plainFinding(ErrorClass.QUOTA_EXHAUSTED_DAY, 'project-model', 60_000));
+  await child.pass(60_000);
+  const { leaseId } = await child.store.acquire(acquireOrder({ model: FLASH }));
+  // Stores the lease with it.
+  await child.store.setQuota({ project: 'any', model: '', limits: { requestsPerDay: 1 } });
+  await child.kill();
+  const store = await new Reopened(FIRST + START_TIME + 60_001).open(dataDir);
+  expect(await reasonOf(store.acquire(acquireOrder({ model: FLASH })))).toBe('NO_KEY_AVAILABLE');
+  await store.report(report(leaseId));
+  expect(await reasonOf(store.acquire(acquireOrder({ model: FLASH })))).toBe('no refusal');
+  await store.close();
+});
+
 test('a project whose limits were set before it had a key keeps them over a restart, and its first key obeys them', async () => {
   const { store } = await judgedAndReopened('killed');
   const { keyId } = await store.createKey(createKeyOrder('AQ.test-late', { project: 'not seen yet' }));

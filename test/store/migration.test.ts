@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { plainFinding } from '../../src/gemini/finding.ts';
-import { ErrorClass, KeyState } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { type OwnedStore, openStore } from '../../src/store/open-store.ts';
 import { MIGRATIONS } from '../../src/store/sqlite/migrations.ts';
 import { acquireOrder, createKeyOrder, report } from '../support/orders.ts';
@@ -54,12 +54,16 @@ test('a database of schema version 1 opens, with its keys, leases and counts, an
   expect(await reasonOf(store.acquire(order))).toBe('NO_KEY_AVAILABLE');
   clock.move(1.001);
   expect(await store.acquire(order)).toMatchObject({ apiKey: 'AQ.test-migrated-2' });
-  expect(await store.report(report(leaseId))).toMatchObject({ duplicate: false, key: { state: KeyState.AVAILABLE } });
+  // Version 1 knew of no strikes: this one is the first.
+  await fail(store, ofProject, FLASH, plainFinding(ErrorClass.RATE_LIMITED_MINUTE, 'project-model', 90_000));
+  const [again] = (await store.getKey(ofProject)).cooldowns;
+  expect(again!.untilTime - clock.wallOffset() - clock.now()).toBeLessThan(100_000);
+  expect(await store.report(report(leaseId))).toMatchObject({ duplicate: false, key: { usage: { succeeded: 1 } } });
 
   // It is a database of now: what version 1 knew nothing of is kept.
   await store.setQuota({ project: 'p', model: PRO, limits: { requestsPerDay: 0 } });
   await store.close();
-  const again = await open();
-  expect((await again.listQuotas({ project: '', after: '', limit: 10 })).items).toHaveLength(1);
-  await again.close();
+  const last = await open();
+  expect((await last.listQuotas({ project: '', after: '', limit: 10 })).items).toHaveLength(1);
+  await last.close();
 });
