@@ -47,6 +47,7 @@ function couldServe({ engine, pool, now }: Rig, key: Key, { model, tokens, match
   if (maxTotalLeases > 0 && pool.active >= maxTotalLeases) return false;
   // Some days may be tried although they are taken for spent.
   const meter = key.project.gates?.get(model)?.meter;
+  if (meter === undefined && model !== '' && Object.values(key.project.defaults).includes(0)) return false;
   return meter === undefined || meter.readyAt(tokens, engine.moment(now)) === 0;
 }
 
