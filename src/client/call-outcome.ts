@@ -29,6 +29,7 @@ const GIVEN_UP: CallOutcome = {
  *   ----------------------  ------------------------------------  ----------------  ---------------
  *   throws Gemini's error   one failed that way, or some are not  FAILURE           Gemini's
  *                           seen and no other call reported it
+ *   throws: no JSON         last answered an error that is none   FAILURE           Gemini's
  *   returns or throws       last answered an error                FAILURE           its own
  *   returns or throws       last answered well                    SUCCESS           its own
  *   returns or throws       still open                            FAILURE, given up its own
@@ -62,6 +63,10 @@ async function judged(
     if (error !== undefined && isOfLease(ending.thrown, error, watch)) {
       return { outcome: Outcome.FAILURE, error, geminis: true };
     }
+    const httpStatus = error && isUnreadable(error) ? await statusOfNoJson(watch) : undefined;
+    if (httpStatus !== undefined && !carriesAttempts(ending.thrown)) {
+      return { outcome: Outcome.FAILURE, error: { ...error, httpStatus }, geminis: true };
+    }
   }
   const { last } = watch;
   if (watch.requests === 0) return watch.sessions > 0 ? SUCCESS : UNUSED;
@@ -91,6 +96,18 @@ function isOfLease(thrown: unknown, error: ProviderErrorInit, watch: RequestWatc
       failure.by === 'stream' ||
       (failure.by === 'answer' && (httpStatus === undefined || httpStatus === failure.status)),
   );
+}
+
+/** The status of an error that claims to be JSON and is not: the SDK loses it, and throws what the parser said. */
+async function statusOfNoJson({ last }: RequestWatch): Promise<number | undefined> {
+  if (!last?.answered || last.errorBody === undefined) return undefined;
+  const body = await last.errorBody;
+  try {
+    JSON.parse(body);
+    return undefined;
+  } catch {
+    return last.status;
+  }
 }
 
 /** The words of describeThrown for what could not be parsed. */

@@ -182,8 +182,13 @@ const BY_SCOPE: Partial<Record<ErrorClass, Partial<Record<Finding['scope'], Poli
   [ErrorClass.NOT_FOUND]: { 'project-model': resting(MODEL_NOT_THERE, OTHER_PROJECT) },
 };
 
-/** Total: a class that the table does not name is the caller's own fault. */
-export function policyFor({ errorClass, scope }: Pick<Finding, 'errorClass' | 'scope'>): Policy {
+/** Total: a class that the table does not name is the caller's own fault, and so is what Google refuses the calling host. */
+export function policyFor({
+  errorClass,
+  scope,
+  beyond,
+}: Pick<Finding, 'errorClass' | 'scope'> & Partial<Pick<Finding, 'beyond'>>): Policy {
+  if (beyond === 'calling-host') return CALLERS_FAULT;
   const policy = BY_SCOPE[errorClass]?.[scope] ?? TABLE[errorClass] ?? CALLERS_FAULT;
   // Nobody is named to rest.
   return policy.rests === 'scope' && scope === 'none' ? { ...policy, rests: 'nothing', cooldown: undefined } : policy;

@@ -22,6 +22,8 @@ export interface ServeOptions {
   more?: readonly string[];
   /** Of Node itself, such as --max-semi-space-size=1. */
   nodeOptions?: string;
+  /** Who kills it in the end: the test that started it, or, where many tests share it, whoever started it. Default: the test. */
+  endedBy?: 'test' | 'starter';
 }
 
 export interface Exit {
@@ -80,9 +82,11 @@ export class ServerProcess {
 
   static #spawn(options: ServeOptions): ServerProcess {
     const server = new ServerProcess(options);
-    onTestFinished(async () => {
-      await server.kill();
-    });
+    if (options.endedBy !== 'starter') {
+      onTestFinished(async () => {
+        await server.kill();
+      });
+    }
     return server;
   }
 
