@@ -1,5 +1,6 @@
 import { KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { leaseBatches } from './batches.ts';
+import { brokenUntil } from './breakers.ts';
 import type { Due } from './deadline-heap.ts';
 import type { Engine } from './engine.ts';
 import { BalancerError } from './errors.ts';
@@ -60,7 +61,7 @@ function comesAfterBatch(lane: Lane, order: Order): boolean {
 }
 
 function grant(engine: Engine, pool: Pool, lane: Lane, order: Order, now: number): Granted | undefined {
-  if (engine.brokenUntil(order.model, now) > 0) return undefined;
+  if (brokenUntil(engine, order.model, now) > 0) return undefined;
   if (order.batches !== undefined) {
     const batches = leaseBatches(engine, pool, lane, order, now);
     return batches && { batches, affinityHit: false };
@@ -172,7 +173,7 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
   if (pool.waiting > 0) {
     for (const lane of pool.lanes.values()) {
       const waiter = lane.waiting.first() as WaitingAcquire | undefined;
-      if (waiter !== undefined && lane.size > 0 && engine.brokenUntil(lane.model, now) === 0)
+      if (waiter !== undefined && lane.size > 0 && brokenUntil(engine, lane.model, now) === 0)
         heads.push({ lane, waiter });
     }
   }

@@ -1,6 +1,7 @@
 import { KeyReuse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { type Batches, fits } from './batch-fit.ts';
 import type { Engine } from './engine.ts';
+import { unbook } from './gates.ts';
 import { type Key, leaseLimit } from './key.ts';
 import type { Lane } from './lane.ts';
 import type { Lease } from './lease.ts';
@@ -63,7 +64,7 @@ function fillBatches(
   if (refused) {
     for (const { lease: given, turn, lastAcquire } of taken.reverse()) {
       lane.untake(turn);
-      engine.unbook(given, now);
+      unbook(engine, given, now);
       engine.end(given, now);
       engine.changes.leases.delete(given);
       given.key.lastAcquire = lastAcquire;

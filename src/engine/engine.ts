@@ -2,8 +2,10 @@ import { ErrorClass, type KeyState, Outcome } from '../gen/keybalancer/v1/keybal
 import { serveWaiting, type WaitingAcquire } from './acquire.ts';
 import type { CallerRecord } from './callers.ts';
 import { Changes } from './changes.ts';
+import { announceRests, endTrials, isGone, setRests, startTrials, watchRests } from './cooldowns.ts';
 import { DeadlineHeap } from './deadline-heap.ts';
-import { BalancerError, invalidField, shown } from './errors.ts';
+import { BalancerError, shown } from './errors.ts';
+import { book, regate, unbook } from './gates.ts';
 import { HEALTHY, type Health } from './health.ts';
 import {
   type Breaker,
@@ -25,10 +27,8 @@ import { LATE_MS, type Lease, LeaseState } from './lease.ts';
 import type { Order } from './order.ts';
 import { Pool } from './pool.ts';
 import { joinProject, leaveProject, moveToProject, newProject } from './projects.ts';
-import type { Limits } from './quota/limits.ts';
-import { Meter } from './quota/meter.ts';
 import type { Moment } from './quota/moment.ts';
-import { cutShort, isHalfOpen, moveTrial, nextChange, type Rest, restsAfter, restsAt, restsUntil } from './rest.ts';
+import { moveTrial, type Rest, restsAfter, restsAt } from './rest.ts';
 import type { KeySettings, PoolSettings } from './settings.ts';
 import { type Ending, noUsage, type UsageCounts } from './usage.ts';
 
@@ -58,9 +58,6 @@ export interface EngineOptions {
 
 type LeaseOrder = Pick<Order, 'model' | 'caller' | 'sessionId' | 'tokens'>;
 
-/** Models of a project whose quota is kept, and models with a breaker: clients choose model names. */
-const MAX_GATES = 64;
-const MAX_BREAKERS = 1_000;
 /** A wall clock that moved by less was adjusted, as it is all the time. */
 const MOVED_MS = 1_000;
 
@@ -123,12 +120,12 @@ export class Engine {
       const rests = restsAt(resting.rests, at);
       if (rests === resting.rests) continue;
       for (const [i, rest] of rests.entries()) moveTrial(resting.rests[i]!, rest, resting);
-      this.setRests(resting, rests, now);
+      setRests(this, resting, rests, now);
     }
     // Not only those that wait for a midnight: a day that seemed over may be back.
     const projects = new Set(this.projects.values());
     for (const { project } of this.keys.values()) projects.add(project);
-    for (const project of projects) if (project.gates !== undefined) this.regate(project, '', now);
+    for (const project of projects) if (project.gates !== undefined) regate(this, project, '', now);
   }
 
   get lastSeq(): number {
@@ -150,11 +147,11 @@ export class Engine {
   advance(now: number): void {
     if (this.nextDeadline > now) return;
     for (let resting = this.restDeadlines.popDue(now); resting; resting = this.restDeadlines.popDue(now)) {
-      this.setRests(resting, restsAfter(resting.rests, now), now);
-      this.announce(resting);
+      setRests(this, resting, restsAfter(resting.rests, now), now);
+      announceRests(this, resting);
     }
     for (let gate = this.gateDeadlines.popDue(now); gate; gate = this.gateDeadlines.popDue(now)) {
-      this.regate(gate.project, gate.model, now);
+      regate(this, gate.project, gate.model, now);
     }
     for (let lease = this.leaseDeadlines.popDue(now); lease; lease = this.leaseDeadlines.popDue(now)) {
       if (lease.state === LeaseState.ACTIVE) {
@@ -206,102 +203,6 @@ export class Engine {
     if (Object.keys(project.defaults).length > 0) return;
     for (const { meter } of project.gates?.values() ?? []) if (meter.isLimited) return;
     this.projects.delete(project.name);
-  }
-
-  /** Quota of one (project, model), made when it is first needed. undefined: no model is named, or too many were. */
-  gateFor(project: Project, model: string): Gate | undefined {
-    const known = project.gates?.get(model);
-    if (known !== undefined || model === '') return known;
-    project.gates ??= new Map();
-    if (project.gates.size >= MAX_GATES && !dropIdleGate(project.gates)) return undefined;
-    const gate = { project, model, meter: new Meter(model), deadline: 0, heapIndex: -1 };
-    gate.meter.defaults = project.defaults;
-    project.gates.set(model, gate);
-    return gate;
-  }
-
-  /** Makes room for limits of a model of a project; "" needs none. Throws INVALID_FIELD where too many models have some. */
-  claimGate(project: Project, model: string): void {
-    if (model === '' || this.gateFor(project, model) !== undefined) return;
-    throw invalidField('quota.model', model, `one of at most ${MAX_GATES} models whose quota is kept for a project`);
-  }
-
-  /** Limits of a project's models that have none of their own. */
-  setDefaults(project: Project, defaults: Limits, now: number): void {
-    project.defaults = defaults;
-    for (const { meter } of project.gates?.values() ?? []) meter.defaults = defaults;
-    this.changes.defaults.add(project);
-    this.relimit(project, '', now);
-  }
-
-  /** Limits of one model of a project; {} for those of the project. */
-  setLimits(project: Project, model: string, limits: Limits, now: number): void {
-    this.claimGate(project, model);
-    const gate = this.gateFor(project, model)!;
-    gate.meter.setLimits = limits;
-    this.changes.gates.add(gate);
-    this.relimit(project, model, now);
-  }
-
-  /** What an earlier run stored. */
-  replaceMeter(gate: Gate, meter: Meter, at: Moment): void {
-    meter.setLimits = gate.meter.setLimits;
-    meter.defaults = gate.meter.defaults;
-    gate.meter = meter;
-    this.regate(gate.project, gate.model, at.now);
-  }
-
-  /** Limits of a model ("": of all) of the project are others: there may be room too where it was open already. */
-  relimit(project: Project, model: string, now: number): void {
-    this.regate(project, model, now);
-    for (const { pool } of project.places) pool.supplyProject(project);
-  }
-
-  /** Offers or withholds a project's keys for a model ("": for all), as its cooldowns and quota say now. */
-  regate(project: Project, model: string, now: number): void {
-    const at = this.moment(now);
-    const gates = model === '' ? project.gates?.values() : [project.gates?.get(model)];
-    for (const gate of gates ?? []) if (gate !== undefined) this.#watchGate(gate, at);
-    for (const place of project.places) place.pool.gate(place, project, model, at);
-  }
-
-  #watchGate(gate: Gate, at: Moment): void {
-    const readyAt = gate.meter.readyAt(1, at);
-    if (readyAt > 0 && readyAt < gate.deadline) readySooner(gate.project);
-    if (readyAt === 0 || readyAt === Infinity) {
-      this.gateDeadlines.delete(gate);
-      gate.deadline = readyAt;
-    } else {
-      this.gateDeadlines.set(gate, readyAt);
-    }
-  }
-
-  /** undefined: no model is named, or too many have one. */
-  breaker(model: string): Breaker | undefined {
-    let breaker = this.breakers.get(model);
-    if (breaker !== undefined || model === '') return breaker;
-    if (this.breakers.size >= MAX_BREAKERS) {
-      for (const each of this.breakers.values()) if (each.rests.length === 0) this.breakers.delete(each.model);
-      if (this.breakers.size >= MAX_BREAKERS) return undefined;
-    }
-    breaker = {
-      kind: 'model',
-      model,
-      failures: 0,
-      lastSuccess: -Infinity,
-      rests: [],
-      keys: NO_KEYS,
-      deadline: 0,
-      heapIndex: -1,
-    };
-    this.breakers.set(model, breaker);
-    return breaker;
-  }
-
-  /** Until when an overloaded model takes no calls; 0: it does. */
-  brokenUntil(model: string, now: number): number {
-    const breaker = this.breakers.get(model);
-    return breaker === undefined || breaker.rests.length === 0 ? 0 : restsUntil(breaker.rests, '', now);
   }
 
   addPool(settings: PoolSettings, general?: { id: number }): Pool {
@@ -361,7 +262,7 @@ export class Engine {
     const name = projectName(key);
     joinProject(this, key, name === '' ? undefined : this.project(name), now);
     key.state = stateOf(key, now);
-    this.#watchRests(key, now);
+    watchRests(this, key, now);
     this.keys.set(key.ordinal, key);
     pool.add(key);
     if (place) pool.place(key, now);
@@ -401,40 +302,11 @@ export class Engine {
 
   /** What a key is suspected of, or disabled for, changed. */
   stateChanged(key: Key, now: number): void {
-    if (this.#isGone(key)) return;
+    if (isGone(this, key)) return;
     key.pool.settingsVersion++;
     this.changes.status.add(key);
     this.changes.announce(key, key.state);
     key.pool.refresh(key, now);
-  }
-
-  setRests(resting: Resting, rests: readonly Rest[], now: number): void {
-    // As when a report is undone whose key was deleted meanwhile.
-    if (this.#isGone(resting)) return;
-    const before = resting.rests;
-    const sooner = cutShort(before, rests, now);
-    resting.rests = rests;
-    this.changes.resting.add(resting);
-    this.#watchRests(resting, now);
-    if (resting.kind === 'model') {
-      if (this.brokenUntil((resting as Breaker).model, now) === 0) this.#supplyModel((resting as Breaker).model);
-      return;
-    }
-    if (sooner) readySooner(resting);
-    if (resting.kind === 'project') this.#refreshProject(resting as Project, [...before, ...rests], now);
-    else (resting as Key).pool.refresh(resting as Key, now);
-    if (resting.kind === 'project') this.tidyProject(resting as Project);
-  }
-
-  /** Whether it is a deleted key, or the project of its own that such a key had. */
-  #isGone(resting: Resting): boolean {
-    if (resting.kind === 'model' || (resting as Partial<Project>).name) return false;
-    return [...resting.keys].every((key) => this.keys.get(key.ordinal) !== key);
-  }
-
-  /** Watchers are to hear of the cooldowns of these keys. */
-  announce(resting: Resting): void {
-    if (!this.#isGone(resting)) for (const key of resting.keys) this.changes.announce(key, key.state);
   }
 
   openLease(key: Key, order: LeaseOrder, ttlMs: number, now: number): Lease {
@@ -458,112 +330,9 @@ export class Engine {
       heapIndex: -1,
     };
     this.hold(lease);
-    this.book(lease, now);
-    this.#startTrials(lease, now);
+    book(this, lease, now);
+    startTrials(this, lease, now);
     return lease;
-  }
-
-  /** Counts a call that the lease is about to make against the quota of its project. */
-  book(lease: Lease, now: number): void {
-    const { project } = lease.key;
-    const gate = this.gateFor(project, lease.model);
-    if (gate === undefined) return;
-    const at = this.moment(now);
-    lease.booking = gate.meter.book(lease.tokens, at);
-    this.gateMoved(gate, at);
-  }
-
-  /** What was used of a quota changed. */
-  gateMoved(gate: Gate, at: Moment): void {
-    if (!gate.meter.isLimited) return;
-    this.changes.gates.add(gate);
-    if (gate.meter.readyAt(1, at) !== 0 || gate.heapIndex >= 0) this.regate(gate.project, gate.model, at.now);
-  }
-
-  /** The same, by something that came back. */
-  gateReleased(gate: Gate, at: Moment): void {
-    this.gateMoved(gate, at);
-    if (gate.meter.isLimited) for (const { pool } of gate.project.places) pool.supplyProject(gate.project);
-  }
-
-  /** What was booked for a call that was not made, or turned away, comes back. */
-  unbook(lease: Lease, now: number): void {
-    const { booking } = lease;
-    if (booking === undefined) return;
-    lease.booking = undefined;
-    const gate = lease.key.project.gates?.get(lease.model);
-    if (gate === undefined) return;
-    const at = this.moment(now);
-    gate.meter.settle(booking, { counted: false, succeeded: false, tokens: undefined }, at);
-    this.gateReleased(gate, at);
-  }
-
-  /** The lease is the one call that tries what is half-open. */
-  #startTrials(lease: Lease, now: number): void {
-    const { key, model } = lease;
-    const breaker = this.breakers.get(model);
-    if (key.rests.length === 0 && key.project.rests.length === 0 && !breaker?.rests.length) return;
-    for (const resting of [key, key.project, breaker]) {
-      for (const rest of resting?.rests ?? []) {
-        const isMeant = resting!.kind === 'model' || rest.model === '' || rest.model === model;
-        if (!isMeant || rest.trial !== undefined || !isHalfOpen(rest, now)) continue;
-        rest.trial = lease;
-        lease.trials ??= [];
-        lease.trials.push({ resting: resting!, rest });
-      }
-    }
-    for (const { resting, rest } of lease.trials ?? []) this.#trialMoved(resting, rest, now);
-  }
-
-  /** It goes on trying what it tried: its end was undone, or the server began anew. */
-  resumeTrials(lease: Lease, trials: Lease['trials'], now: number): void {
-    if (lease.state !== LeaseState.ACTIVE) return;
-    for (const { resting, rest } of trials ?? []) {
-      if (rest.trial !== undefined || !resting.rests.includes(rest)) continue;
-      rest.trial = lease;
-      lease.trials ??= [];
-      lease.trials.push({ resting, rest });
-      this.#trialMoved(resting, rest, now);
-    }
-  }
-
-  /** A lease that tried what was half-open is over, or was reported: another may try. */
-  endTrials(lease: Lease, now: number): void {
-    const { trials } = lease;
-    if (trials === undefined) return;
-    lease.trials = undefined;
-    for (const { resting, rest } of trials) {
-      if (rest.trial === lease) rest.trial = undefined;
-      this.#trialMoved(resting, rest, now);
-    }
-  }
-
-  #trialMoved(resting: Resting, rest: Rest, now: number): void {
-    this.changes.resting.add(resting);
-    if (rest.trial === undefined) readySooner(resting);
-    if (resting.kind === 'model') {
-      if (rest.trial === undefined) this.#supplyModel((resting as Breaker).model);
-      return;
-    }
-    if (resting.kind === 'project') this.#refreshProject(resting as Project, [rest], now);
-    else (resting as Key).pool.refresh(resting as Key, now);
-  }
-
-  /** After cooldowns of a project changed: `touched` are those before and after. */
-  #refreshProject(project: Project, touched: readonly Rest[], now: number): void {
-    const models = new Set(touched.map((rest) => rest.model));
-    if (models.has('')) {
-      for (const key of project.keys) key.pool.refresh(key, now);
-      this.regate(project, '', now);
-    } else {
-      for (const model of models) this.regate(project, model, now);
-    }
-  }
-
-  #supplyModel(model: string): void {
-    for (const pool of this.pools.values()) {
-      if (pool.waiting > 0) pool.supplyLane(pool.lanes.get(model) ?? pool.general);
-    }
   }
 
   /** Takes in a lease: a new one, one of an earlier run, or one whose end could not be stored. */
@@ -592,7 +361,7 @@ export class Engine {
     this.#freeSlot(lease, now);
     lease.state = state;
     // Of a kept lease the last call was reported; whether it made another nobody said.
-    if (lease.lastOutcome !== Outcome.UNSPECIFIED) this.unbook(lease, now);
+    if (lease.lastOutcome !== Outcome.UNSPECIFIED) unbook(this, lease, now);
     else if (state === LeaseState.EXPIRED && lease.key.pool.settings.autoSuccess) lease.lastOutcome = Outcome.SUCCESS;
     this.count(lease, endingOf(lease), 1);
     this.leaseDeadlines.set(lease, lease.expireTime + LATE_MS);
@@ -643,34 +412,12 @@ export class Engine {
     const limit = leaseLimit(key);
     if (limit > 0 && key.active === limit - 1) key.pool.place(key, now);
     key.pool.supply(key);
-    this.endTrials(lease, now);
-  }
-
-  #watchRests(resting: Resting, now: number): void {
-    const next = nextChange(resting.rests, now);
-    if (next === Infinity) this.restDeadlines.delete(resting);
-    else this.restDeadlines.set(resting, next);
+    endTrials(this, lease, now);
   }
 }
 
-/** What was foretold of when these keys serve again is too late. */
-function readySooner(resting: Resting): void {
-  for (const { pool } of (resting as Partial<Project>).places ?? resting.keys) pool.settingsVersion++;
-}
-
-const NO_KEYS: ReadonlySet<Key> = new Set();
 /** Until a key that is being added joins its own. */
 const NO_PROJECT = newProject('');
-
-/** Lets the quota of a model go of which nothing would be lost. */
-function dropIdleGate(gates: Map<string, Gate>): boolean {
-  for (const [model, { meter, heapIndex }] of gates) {
-    if (heapIndex >= 0 || meter.isLimited) continue;
-    gates.delete(model);
-    return true;
-  }
-  return false;
-}
 
 /** How a lease that ended without a report of its own counts. */
 export function endingOf(lease: Lease): Ending {

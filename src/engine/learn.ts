@@ -2,6 +2,7 @@ import type { Finding } from '../gemini/finding.ts';
 import { ErrorClass, Outcome } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { countCaller } from './callers.ts';
 import type { Engine } from './engine.ts';
+import { gateFor, gateMoved, gateReleased, relimit } from './gates.ts';
 import { failed, succeeded } from './health.ts';
 import type { Lease } from './lease.ts';
 import { overloaded, workedAgain } from './overload.ts';
@@ -110,10 +111,10 @@ function doubtDay(engine: Engine, { key, model }: Lease, now: number): Undo {
   const before = gate.meter.learned;
   gate.meter.doubtDay();
   engine.changes.gates.add(gate);
-  engine.relimit(key.project, model, now);
+  relimit(engine, key.project, model, now);
   return (at) => {
     gate.meter.restoreLessons(before);
-    engine.relimit(key.project, model, at);
+    relimit(engine, key.project, model, at);
   };
 }
 
@@ -122,17 +123,17 @@ function learnLimits(engine: Engine, lease: Lease, finding: Finding, now: number
   const { project } = lease.key;
   const undos: (() => void)[] = [];
   for (const limit of finding.limits) {
-    const gate = engine.gateFor(project, lease.model || limit.model);
+    const gate = gateFor(project, lease.model || limit.model);
     if (gate === undefined) continue;
     const at = engine.moment(now);
     const before = gate.meter.learned;
     if (!gate.meter.learn(limit.name, limit.value, at)) continue;
-    engine.gateMoved(gate, at);
+    gateMoved(engine, gate, at);
     undos.push(() => gate.meter.restoreLessons(before));
   }
   return (at) => {
     for (const undo of undos.reverse()) undo();
-    if (undos.length > 0) engine.relimit(project, '', at);
+    if (undos.length > 0) relimit(engine, project, '', at);
   };
 }
 
@@ -150,11 +151,11 @@ function settleQuota(engine: Engine, lease: Lease, result: Result, policy: Polic
   const at = engine.moment(now);
   gate.meter.settle(booking, outcome, at);
   lease.booking = undefined;
-  if (!outcome.counted || (outcome.tokens ?? Infinity) < booking.tokens) engine.gateReleased(gate, at);
-  else engine.gateMoved(gate, at);
+  if (!outcome.counted || (outcome.tokens ?? Infinity) < booking.tokens) gateReleased(engine, gate, at);
+  else gateMoved(engine, gate, at);
   return (later) => {
     gate.meter.unsettle(booking, outcome, engine.moment(later));
     lease.booking = booking;
-    engine.gateMoved(gate, engine.moment(later));
+    gateMoved(engine, gate, engine.moment(later));
   };
 }

@@ -1,4 +1,5 @@
 import type { Finding } from '../gemini/finding.ts';
+import { breakerOf } from './breakers.ts';
 import type { Engine } from './engine.ts';
 import type { Lease } from './lease.ts';
 import { type Advice, overloadDelayMs, type Policy } from './policy.ts';
@@ -19,7 +20,7 @@ export function overloaded(
   policy: Policy,
   now: number,
 ): { advice: Advice; undo: Undo } {
-  const breaker = engine.breaker(lease.model);
+  const breaker = breakerOf(engine, lease.model);
   const later = (delayMs: number): Advice => ({
     ...policy.advice,
     delayMs: Math.min(LONGEST_DELAY_MS, Math.max(delayMs, finding.retryDelayMs ?? 0)),
@@ -46,7 +47,7 @@ const LONGEST_DELAY_MS = 60_000;
 
 /** A call of the model that worked closes its breaker. */
 export function workedAgain(engine: Engine, model: string, began: number, now: number): Undo {
-  const breaker = engine.breaker(model);
+  const breaker = breakerOf(engine, model);
   if (breaker === undefined) return () => {};
   const { failures, lastSuccess } = breaker;
   breaker.failures = 0;

@@ -1,5 +1,7 @@
 import { callerOf, countCaller, LESSONS_AN_HOUR, recent } from './callers.ts';
+import { setRests } from './cooldowns.ts';
 import type { Engine } from './engine.ts';
+import { gateFor, relimit, setDefaults } from './gates.ts';
 import { type Gate, type Key, type Project, projectName } from './key.ts';
 import { mergedRests, moveTrial } from './rest.ts';
 
@@ -108,16 +110,16 @@ function mergeProjects(engine: Engine, from: Project, into: Project, now: number
   const at = engine.moment(now);
   const gates: Gate[] = [...(from.gates?.values() ?? [])];
   for (const { model, meter } of gates) {
-    const gate = engine.gateFor(into, model);
+    const gate = gateFor(into, model);
     if (gate === undefined) continue;
     gate.meter.merge(meter, at);
     engine.changes.gates.add(gate);
   }
   into.defaults = { ...from.defaults, ...into.defaults };
-  if (Object.keys(from.defaults).length > 0) engine.setDefaults(into, into.defaults, now);
+  if (Object.keys(from.defaults).length > 0) setDefaults(engine, into, into.defaults, now);
   const rests = mergedRests(into.rests, from.rests);
   for (const rest of from.rests) if (rests.includes(rest)) moveTrial(rest, rest, into);
-  if (rests !== into.rests) engine.setRests(into, rests, now);
+  if (rests !== into.rests) setRests(engine, into, rests, now);
   from.rests = [];
-  engine.relimit(into, '', now);
+  relimit(engine, into, '', now);
 }

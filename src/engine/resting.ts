@@ -1,5 +1,6 @@
 import type { Finding } from '../gemini/finding.ts';
 import type { ErrorClass } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { announceRests, setRests } from './cooldowns.ts';
 import type { Engine } from './engine.ts';
 import type { Key, Resting } from './key.ts';
 import { type CooldownPolicy, cooldownMs, policyFor } from './policy.ts';
@@ -34,13 +35,13 @@ export function rest(engine: Engine, resting: Resting, why: Cause, now: number):
   const after = withRest(before, added);
   // The one it takes the place of, and the one that had to go where there are too many.
   const gone = before.filter((each) => !after.includes(each));
-  engine.setRests(resting, after, now);
-  engine.announce(resting);
+  setRests(engine, resting, after, now);
+  announceRests(engine, resting);
   return (at) => {
     if (added === old || !resting.rests.includes(added)) return;
     const others = resting.rests.filter((each) => each !== added);
     const back = gone.filter((each) => !others.some(({ model }) => model === each.model));
-    engine.setRests(resting, restsAfter([...others, ...back], at), at);
+    setRests(engine, resting, restsAfter([...others, ...back], at), at);
   };
 }
 
@@ -114,14 +115,15 @@ export function disprove(engine: Engine, resting: Resting, model: string, began:
   const isDisproved = (each: Rest): boolean => (each.model === '' || each.model === model) && each.since <= began;
   if (!before.some(isDisproved)) return () => {};
   const gone = before.filter(isDisproved);
-  engine.setRests(
+  setRests(
+    engine,
     resting,
     before.filter((each) => !gone.includes(each)),
     now,
   );
-  engine.announce(resting);
+  announceRests(engine, resting);
   return (at) => {
     const missing = gone.filter((each) => !resting.rests.some((other) => other.model === each.model));
-    engine.setRests(resting, restsAfter([...resting.rests, ...missing], at), at);
+    setRests(engine, resting, restsAfter([...resting.rests, ...missing], at), at);
   };
 }

@@ -1,8 +1,10 @@
 import { type Finding, plainFinding } from '../gemini/finding.ts';
 import { ErrorClass, Outcome } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { endTrials, resumeTrials } from './cooldowns.ts';
 import type { Engine } from './engine.ts';
 import { endingOf } from './engine.ts';
 import { BalancerError } from './errors.ts';
+import { book, unbook } from './gates.ts';
 import type { Key } from './key.ts';
 import { learn } from './learn.ts';
 import { type Lease, LeaseState, leaseRef } from './lease.ts';
@@ -57,9 +59,9 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
     engine.end(lease, now);
     count(ending, 1);
   } else {
-    engine.endTrials(lease, now);
+    endTrials(engine, lease, now);
     lease.callTime = now;
-    engine.book(lease, now);
+    book(engine, lease, now);
     engine.changes.leases.add(lease);
   }
   if (result.outcome !== Outcome.UNUSED) {
@@ -84,13 +86,13 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
         lease.lastOutcome = before.lastOutcome;
         lease.state = before.state;
         engine.hold(lease);
-        engine.resumeTrials(lease, before.trials, at);
+        resumeTrials(engine, lease, before.trials, at);
         learned.rebook(at);
       } else if (ends) {
         // The key was deleted meanwhile, which releases leases that nobody reported.
         if (!late) engine.count(lease, 'released', 1);
       } else {
-        engine.unbook(lease, at);
+        unbook(engine, lease, at);
         lease.callTime = before.callTime;
         learned.rebook(at);
         // The kept lease may have expired meanwhile, counted by this report.
@@ -98,7 +100,7 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
         if (isOver) engine.count(lease, endingOf(lease), -1);
         lease.lastOutcome = before.lastOutcome;
         if (isOver) engine.count(lease, endingOf(lease), 1);
-        engine.resumeTrials(lease, before.trials, at);
+        resumeTrials(engine, lease, before.trials, at);
       }
     },
   };

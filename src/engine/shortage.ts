@@ -1,5 +1,6 @@
 import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { fits } from './batch-fit.ts';
+import { brokenUntil } from './breakers.ts';
 import type { Engine } from './engine.ts';
 import { BalancerError } from './errors.ts';
 import { allowsModel, checkedAt, type Key, leaseLimit, readyAt, triesDay } from './key.ts';
@@ -37,7 +38,7 @@ export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, n
       { metadata },
     );
   }
-  const broken = engine.brokenUntil(order.model, now);
+  const broken = brokenUntil(engine, order.model, now);
   const { cause, retryDelayMs } =
     broken > found.readyAt
       ? { cause: 'overloaded', retryDelayMs: untilTried(engine.breakers.get(order.model)!.rests, broken, now) }

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { acquireNow } from '../../src/engine/acquire.ts';
+import { setRests } from '../../src/engine/cooldowns.ts';
 import { Engine } from '../../src/engine/engine.ts';
+import { setLimits } from '../../src/engine/gates.ts';
 import { type Key, type KeyRecord, keyId } from '../../src/engine/key.ts';
 import { DEFAULT_POOL } from '../../src/engine/settings.ts';
 import { acquired } from '../../src/engine/usage.ts';
@@ -59,7 +61,7 @@ describe('turns of a pool', () => {
       rig.fail(rig.acquire({ requireKeyId: keyId(a!.ordinal) })!, ErrorClass.PERMISSION);
       rig.pass(86_400_000);
     }
-    rig.engine.setRests(a!, [], rig.now);
+    setRests(rig.engine, a!, [], rig.now);
     expect(a!.health.factor).toBe(0.1);
     expect(a!.settings.weight).toBe(2);
     // Taken without a report, so that the factor stays.
@@ -502,7 +504,7 @@ test('a project that no key names any more is forgotten once nothing is known of
   expect(rig.engine.projects.has('p')).toBe(true);
   rig.pass(60_000);
   expect([...rig.engine.projects.keys()]).toEqual(['q']);
-  rig.engine.setLimits(key.project, 'pro', { requestsPerMinute: 7 }, rig.now);
+  setLimits(rig.engine, key.project, 'pro', { requestsPerMinute: 7 }, rig.now);
   rig.change(key, { project: 'p' });
   expect([...rig.engine.projects.keys()]).toEqual(['q', 'p']);
   expect(key.project.gates).toBeUndefined();

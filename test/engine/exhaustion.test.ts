@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { setLimits } from '../../src/engine/gates.ts';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { Rig } from './rig.ts';
@@ -50,7 +51,7 @@ describe('a model of a pool', () => {
 
   test('is exhausted by limits of a day that are used up, until midnight', () => {
     const { rig, keys } = two();
-    for (const { project } of keys) rig.engine.setLimits(project, 'pro', { requestsPerDay: 3 }, rig.now);
+    for (const { project } of keys) setLimits(rig.engine, project, 'pro', { requestsPerDay: 3 }, rig.now);
     // One call was made before there was a limit.
     for (let i = 0; i < 4; i++) expect([rig.acquire(ask) !== undefined, told(rig)]).toEqual([true, []]);
     expect([rig.acquire(ask) !== undefined, told(rig)]).toEqual([true, ['pro exhausted']]);
@@ -66,7 +67,7 @@ describe('a model of a pool', () => {
     const leases = [rig.acquire(ask)!, rig.acquire(ask)!];
     expect(rig.acquire(ask)).toBeUndefined();
     for (const lease of leases) rig.report(lease);
-    for (const { project } of keys) rig.engine.setLimits(project, 'pro', { requestsPerMinute: 1 }, rig.now);
+    for (const { project } of keys) setLimits(rig.engine, project, 'pro', { requestsPerMinute: 1 }, rig.now);
     expect(rig.acquire(ask) ?? rig.acquire(ask)).toBeUndefined();
     rig.pass(MINUTE);
     expect(told(rig)).toEqual([]);

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { setRests } from '../../src/engine/cooldowns.ts';
+import { setDefaults, setLimits } from '../../src/engine/gates.ts';
 import { allowsModel, isFull, type Key, restingUntil } from '../../src/engine/key.ts';
 import type { Lease } from '../../src/engine/lease.ts';
 import type { Order } from '../../src/engine/order.ts';
@@ -94,14 +96,14 @@ test('nobody waits whom a key could serve, whatever rests, is learned, limited, 
             const limits = [{ requestsPerMinute: how }, { inputTokensPerMinute: 500 }, { requestsPerDay: how }, {}][
               which % 4
             ]!;
-            if (what === 'defaults' || model === '') engine.setDefaults(key.project, limits, rig.now);
-            else engine.setLimits(key.project, model, limits, rig.now);
+            if (what === 'defaults' || model === '') setDefaults(engine, key.project, limits, rig.now);
+            else setLimits(engine, key.project, model, limits, rig.now);
           } else if (what === 'learn') learnProject(engine, key, ['7', '8', 'p'][how % 3]!, '', rig.now);
           else if (what === 'forget') forgetProject(engine, key, rig.now);
           else if (what === 'reset') {
             pardon(engine, key, rig.now);
-            engine.setRests(key, [], rig.now);
-            if (how > 3) engine.setRests(key.project, [], rig.now);
+            setRests(engine, key, [], rig.now);
+            if (how > 3) setRests(engine, key.project, [], rig.now);
           } else if (what === 'wall') engine.moveWall(NOON.wallOffset + ((how % 3) - 1) * HOUR, rig.now);
           else if (what === 'add' && keys.length < 8) rig.addKey({ project: ['', 'p', '7'][how % 3]! });
           else if (what === 'remove' && keys.length > 2) rig.removeKey(key);

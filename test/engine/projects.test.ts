@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { setDefaults, setLimits } from '../../src/engine/gates.ts';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import { forgetProject, learnProject } from '../../src/engine/projects.ts';
 import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
@@ -58,7 +59,7 @@ describe('keys that turn out to share a project', () => {
   test('share its limits, and what each used of them', () => {
     const rig = new Rig();
     const [a, b] = rig.addKeys(2);
-    rig.engine.setLimits(a!.project, 'pro', { requestsPerMinute: 10 }, rig.now);
+    setLimits(rig.engine, a!.project, 'pro', { requestsPerMinute: 10 }, rig.now);
     for (let i = 0; i < 4; i++) rig.acquire({ model: 'pro', ...only(a!) });
     for (let i = 0; i < 5; i++) rig.acquire({ model: 'pro', ...only(b!) });
     learn(rig, b!, '42');
@@ -76,8 +77,8 @@ describe('keys that turn out to share a project', () => {
   test('share the limits that it was given for models without their own', () => {
     const rig = new Rig();
     const [a, b] = rig.addKeys(2);
-    rig.engine.setDefaults(rig.engine.project('42'), { requestsPerMinute: 1 }, rig.now);
-    rig.engine.setDefaults(a!.project, { requestsPerMinute: 5, requestsPerDay: 9 }, rig.now);
+    setDefaults(rig.engine, rig.engine.project('42'), { requestsPerMinute: 1 }, rig.now);
+    setDefaults(rig.engine, a!.project, { requestsPerMinute: 5, requestsPerDay: 9 }, rig.now);
     learn(rig, a!, '42');
     learn(rig, b!, '42');
     expect(b!.project.defaults).toEqual({ requestsPerMinute: 1, requestsPerDay: 9 });
@@ -102,7 +103,7 @@ describe('keys that turn out to share a project', () => {
   test('settle in it what they had under way', () => {
     const rig = new Rig();
     const [a, b] = rig.addKeys(2);
-    rig.engine.setLimits(rig.engine.project('42'), 'pro', { inputTokensPerMinute: 1_000 }, rig.now);
+    setLimits(rig.engine, rig.engine.project('42'), 'pro', { inputTokensPerMinute: 1_000 }, rig.now);
     const lease = rig.acquire({ model: 'pro', tokens: 900, ...only(a!) })!;
     learn(rig, a!, '42');
     learn(rig, b!, '42');
@@ -184,7 +185,7 @@ describe('an administrator’s project', () => {
   test('takes the key’s calls of another project not along', () => {
     const rig = new Rig();
     const [a, b] = [rig.addKey({ project: 'p' }), rig.addKey({ project: 'q' })];
-    for (const { project } of [a, b]) rig.engine.setLimits(project, 'pro', { requestsPerMinute: 2 }, rig.now);
+    for (const { project } of [a, b]) setLimits(rig.engine, project, 'pro', { requestsPerMinute: 2 }, rig.now);
     const lease = rig.acquire({ model: 'pro', ...only(a) })!;
     rig.acquire({ model: 'pro', ...only(b) });
     rig.change(a, { project: 'q' });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
+import { setDefaults, setLimits } from '../../src/engine/gates.ts';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import type { Limits } from '../../src/engine/quota/limits.ts';
 import type { LimitName, StatedLimit } from '../../src/gemini/finding.ts';
@@ -17,7 +18,7 @@ function limited(...limits: Limits[]): { rig: Rig; keys: Key[] } {
   const rig = new Rig({}, NOON);
   const keys = limits.map((each, i) => {
     const key = rig.addKey({ project: `p-${i}` });
-    rig.engine.setLimits(key.project, 'pro', each, rig.now);
+    setLimits(rig.engine, key.project, 'pro', each, rig.now);
     return key;
   });
   return { rig, keys };
@@ -80,7 +81,7 @@ describe('an acquire that would break a limit', () => {
     const { rig, keys } = limited({ requestsPerDay: 0 });
     expect(rig.whyNot(ask)).toMatchObject({ code: 'FAILED_PRECONDITION', reason: 'NO_MATCHING_KEY' });
     expect(() => rig.wait(ask)).toThrow(expect.objectContaining({ reason: 'NO_MATCHING_KEY' }));
-    rig.engine.setLimits(keys[0]!.project, 'pro', { requestsPerDay: 1 }, rig.now);
+    setLimits(rig.engine, keys[0]!.project, 'pro', { requestsPerDay: 1 }, rig.now);
     expect(rig.acquire(ask)).toBeDefined();
   });
 
@@ -88,7 +89,7 @@ describe('an acquire that would break a limit', () => {
     const { rig, keys } = limited({ requestsPerMinute: 1 });
     rig.acquire(ask);
     const waited = rig.wait(ask, HOUR);
-    rig.engine.setLimits(keys[0]!.project, 'pro', { requestsPerMinute: 2 }, rig.now);
+    setLimits(rig.engine, keys[0]!.project, 'pro', { requestsPerMinute: 2 }, rig.now);
     rig.pass(0);
     expect(waited.granted).toBeDefined();
   });
@@ -96,7 +97,7 @@ describe('an acquire that would break a limit', () => {
   test('without a model of its own lane waits and is served like others', () => {
     const { rig, keys } = limited({});
     for (let i = 0; i < 64; i++) rig.pool.laneFor(`model-${i}`, rig.now);
-    rig.engine.setLimits(keys[0]!.project, 'extra', { requestsPerMinute: 1 }, rig.now);
+    setLimits(rig.engine, keys[0]!.project, 'extra', { requestsPerMinute: 1 }, rig.now);
     rig.acquire({ model: 'extra' });
     const waited = rig.wait({ model: 'extra' }, HOUR);
     expect(waited.waiter.queue).toBe(rig.pool.general.waiting);
@@ -104,12 +105,12 @@ describe('an acquire that would break a limit', () => {
     expect(waited.granted).toBeUndefined();
     rig.pass(1);
     expect(waited.granted).toBeDefined();
-    rig.engine.setDefaults(keys[0]!.project, { requestsPerMinute: 1 }, rig.now);
+    setDefaults(rig.engine, keys[0]!.project, { requestsPerMinute: 1 }, rig.now);
     rig.acquire({ model: 'more' });
     const second = rig.wait({ model: 'more' }, HOUR);
     rig.serve();
     expect(second.granted).toBeUndefined();
-    rig.engine.setDefaults(keys[0]!.project, { requestsPerMinute: 2 }, rig.now);
+    setDefaults(rig.engine, keys[0]!.project, { requestsPerMinute: 2 }, rig.now);
     rig.pass(0);
     expect(second.granted).toBeDefined();
   });
@@ -329,23 +330,23 @@ describe('a batch', () => {
 describe('limits of a project', () => {
   test('for models without their own hold for each of them alone', () => {
     const { rig, keys } = limited({ requestsPerMinute: 3 });
-    rig.engine.setDefaults(keys[0]!.project, { requestsPerMinute: 1 }, rig.now);
+    setDefaults(rig.engine, keys[0]!.project, { requestsPerMinute: 1 }, rig.now);
     const count = (model: string): number => {
       let leases = 0;
       while (leases < 10 && rig.acquire({ model }) !== undefined) leases++;
       return leases;
     };
     expect(['pro', 'flash', 'lite'].map(count)).toEqual([3, 1, 1]);
-    rig.engine.setLimits(keys[0]!.project, 'pro', {}, rig.now);
+    setLimits(rig.engine, keys[0]!.project, 'pro', {}, rig.now);
     rig.pass(MINUTE);
     expect(count('pro')).toBe(1);
-    rig.engine.setDefaults(keys[0]!.project, {}, rig.now);
+    setDefaults(rig.engine, keys[0]!.project, {}, rig.now);
     expect(count('flash')).toBe(10);
   });
 
   test('that were set before it had a key hold once it has one', () => {
     const rig = new Rig();
-    rig.engine.setLimits(rig.engine.project('later'), 'pro', { requestsPerMinute: 1 }, rig.now);
+    setLimits(rig.engine, rig.engine.project('later'), 'pro', { requestsPerMinute: 1 }, rig.now);
     rig.addKey({ project: 'later' });
     expect([rig.acquire(ask) !== undefined, rig.acquire(ask)]).toEqual([true, undefined]);
   });
@@ -394,7 +395,7 @@ test('of one project with 10,000 keys a full minute costs an acquire no look at 
   rig.addKeys(10_000, { project: 'large' });
   rig.addKey({ project: 'small' });
   const { project } = rig.pool.keys[0]!;
-  rig.engine.setLimits(project, 'pro', { requestsPerMinute: 500, inputTokensPerMinute: 1e6 }, rig.now);
+  setLimits(rig.engine, project, 'pro', { requestsPerMinute: 500, inputTokensPerMinute: 1e6 }, rig.now);
   rig.pool.laneFor('pro', rig.now);
   let looks = 0;
   const counted = <T extends object>(target: T, names: readonly (keyof T)[]): void => {

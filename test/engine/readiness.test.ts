@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { setRests } from '../../src/engine/cooldowns.ts';
+import { setLimits } from '../../src/engine/gates.ts';
 import { allowsModel, type Key, keyId, restingUntil } from '../../src/engine/key.ts';
 import { LazyOrder } from '../../src/engine/lazy-order.ts';
 import { blocksUntil, type Rest } from '../../src/engine/rest.ts';
@@ -69,7 +71,7 @@ function run(rig: Rig, { do: what, which, model, how }: typeof step extends fc.A
   const resting = what === 'rest project' ? key.project : key;
   if (what === 'remove') rig.removeKey(key);
   else if (what === 'pass') rig.pass(how % 40);
-  else if (what === 'reset') rig.engine.setRests(key.project, [], rig.now);
+  else if (what === 'reset') setRests(rig.engine, key.project, [], rig.now);
   else if (what === 'lease') for (let i = 0; i < how % 9; i++) rig.acquire({ model });
   else if (what === 'fail') {
     const lease = [...key.leases][0];
@@ -78,7 +80,7 @@ function run(rig: Rig, { do: what, which, model, how }: typeof step extends fc.A
     const change = [{ disabled: how % 4 === 0 }, { project: 'large-1' }, { models: ['odd'] }, { models: [] }];
     rig.change(key, change[how % change.length]!);
   } else if ((resting.rests.find((each) => each.model === model)?.until ?? 0) < rest.until) {
-    rig.engine.setRests(resting, longer(resting.rests), rig.now);
+    setRests(rig.engine, resting, longer(resting.rests), rig.now);
   }
 }
 
@@ -150,7 +152,7 @@ describe('when the next key is ready', () => {
   test('a thousand who are refused at once, each with excludes of its own, look at all keys once', () => {
     const rig = new Rig();
     for (const key of rig.addKeys(500)) {
-      rig.engine.setRests(key, [restOf('', ErrorClass.PERMISSION, 10_000 + key.ordinal)], rig.now);
+      setRests(rig.engine, key, [restOf('', ErrorClass.PERMISSION, 10_000 + key.ordinal)], rig.now);
     }
     let looks = 0;
     const { keys } = rig.pool;
@@ -171,13 +173,13 @@ describe('when the next key is ready', () => {
     const rig = new Rig();
     const ask = { model: 'pro' };
     const [key] = rig.addKeys(150, { project: 'p' });
-    rig.engine.setRests(rig.addKey(), [restOf('', ErrorClass.PERMISSION, rig.now + 65_000)], rig.now);
+    setRests(rig.engine, rig.addKey(), [restOf('', ErrorClass.PERMISSION, rig.now + 65_000)], rig.now);
     for (let i = 0; i < 2; i++) {
       rig.acquire(ask);
       rig.pass(10_000);
     }
     const third = rig.acquire(ask)!;
-    rig.engine.setLimits(key!.project, 'pro', { requestsPerMinute: 2 }, rig.now);
+    setLimits(rig.engine, key!.project, 'pro', { requestsPerMinute: 2 }, rig.now);
     expect(rig.whyNot(ask).retryDelayMs).toBe(45_000);
     rig.report(third, { outcome: Outcome.UNUSED });
     expect(rig.whyNot(ask).retryDelayMs).toBe(40_000);
@@ -188,9 +190,9 @@ describe('when the next key is ready', () => {
     tried.pass(3_600_000);
     const trial = tried.acquire({ ...ask, requireKeyId: ids(first!)[0]! })!;
     for (const each of others)
-      tried.engine.setRests(each, [restOf('', ErrorClass.PERMISSION, tried.now + 90_000)], tried.now);
+      setRests(tried.engine, each, [restOf('', ErrorClass.PERMISSION, tried.now + 90_000)], tried.now);
     const own = restOf('pro', ErrorClass.RATE_LIMITED_TOKENS, tried.now + 30_000);
-    tried.engine.setRests(first!, [...first!.rests, own], tried.now);
+    setRests(tried.engine, first!, [...first!.rests, own], tried.now);
     expect(tried.whyNot(ask).retryDelayMs).toBe(90_000);
     tried.report(trial, { outcome: Outcome.UNUSED });
     expect(tried.whyNot(ask).retryDelayMs).toBe(30_000);
@@ -199,9 +201,9 @@ describe('when the next key is ready', () => {
   test('models that nothing names share a look once a pool has no lanes left', () => {
     const rig = mixedPool();
     for (const key of keysOf(rig)) {
-      rig.engine.setRests(key, [restOf('', ErrorClass.PERMISSION, 9_000)], rig.now);
+      setRests(rig.engine, key, [restOf('', ErrorClass.PERMISSION, 9_000)], rig.now);
     }
-    rig.engine.setRests(keysOf(rig)[1]!, [restOf('', ErrorClass.PERMISSION, 2_000)], rig.now);
+    setRests(rig.engine, keysOf(rig)[1]!, [restOf('', ErrorClass.PERMISSION, 2_000)], rig.now);
     rig.whyNot({ model: 'beyond-0' });
     let looks = 0;
     const { keys } = rig.pool;

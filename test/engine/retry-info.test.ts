@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { setLimits } from '../../src/engine/gates.ts';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import { LeaseState } from '../../src/engine/lease.ts';
 import { verified } from '../../src/engine/quarantine.ts';
@@ -44,7 +45,7 @@ describe('when all keys rest', () => {
     const rig = new Rig({}, NOON);
     const key = rig.addKey({ project: 'p' });
     const leases = Array.from({ length: 3 }, () => rig.acquire({ model: 'pro' })!);
-    rig.engine.setLimits(key.project, 'pro', { requestsPerMinute: 2 }, rig.now);
+    setLimits(rig.engine, key.project, 'pro', { requestsPerMinute: 2 }, rig.now);
     rig.fail(leases[0]!, ErrorClass.KEY_INVALID);
     rig.fail(leases[1]!, ErrorClass.RATE_LIMITED_MINUTE, { ...limit, retryDelayMs: 150_000 });
     rig.fail(leases[2]!, ErrorClass.OVERLOADED, { scope: 'none', retryDelayMs: 30_000 });
@@ -139,7 +140,7 @@ test('who is refused gets a key when he was told to ask again, and none a millis
         const rig = new Rig({ defaultLeaseTtlMs: 10 * MINUTE }, NOON);
         for (const spec of specs) {
           const { project } = rig.addKey({ project: spec.project });
-          rig.engine.setLimits(project, 'pro', spec.limits, rig.now);
+          setLimits(rig.engine, project, 'pro', spec.limits, rig.now);
         }
         const wish = { model: 'pro', tokens };
         for (const { how, model, delay, after } of failures) {
@@ -184,7 +185,7 @@ test('1,000 bad prompts in a row leave all but the counts of calls as it was', (
   const rig = new Rig({}, NOON);
   for (let i = 0; i < 5; i++) {
     const { project } = rig.addKey({ project: i < 2 ? 'p' : '' });
-    rig.engine.setLimits(project, 'pro', { requestsPerDay: 5_000 }, rig.now);
+    setLimits(rig.engine, project, 'pro', { requestsPerDay: 5_000 }, rig.now);
   }
   const keys = [...rig.engine.keys.values()];
   // One has failed before.

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { setDefaults, setLimits } from '../../src/engine/gates.ts';
 import { verified } from '../../src/engine/quarantine.ts';
 import type { Rest } from '../../src/engine/rest.ts';
 import { type LimitName, plainFinding, type Scope } from '../../src/gemini/finding.ts';
@@ -90,8 +91,8 @@ test('reports that could not be stored leave nothing behind: rests, quarantine, 
     fc.property(fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }), fc.nat(4), (steps, off) => {
       const rig = new Rig({ defaultLeaseTtlMs: 10 * MINUTE }, { ...NOON, verify: off > 0 });
       for (const project of ['p', 'p', '', '']) rig.addKey({ project });
-      rig.engine.setLimits(rig.engine.project('p'), 'pro', { requestsPerMinute: 3, requestsPerDay: 8 }, rig.now);
-      rig.engine.setDefaults(rig.pool.keys[2]!.project, { inputTokensPerMinute: 500 }, rig.now);
+      setLimits(rig.engine, rig.engine.project('p'), 'pro', { requestsPerMinute: 3, requestsPerDay: 8 }, rig.now);
+      setDefaults(rig.engine, rig.pool.keys[2]!.project, { inputTokensPerMinute: 500 }, rig.now);
       const apply = (one: typeof report extends fc.Arbitrary<infer T> ? T : never) => {
         const leases = [...(rig.engine.leases.get(1)?.values() ?? [])];
         const lease = leases[one.which % Math.max(1, leases.length)];

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { setLimits } from '../../src/engine/gates.ts';
 import type { Key } from '../../src/engine/key.ts';
 import { ErrorClass, Selection } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { ids, Rig, tally } from './rig.ts';
@@ -10,7 +11,7 @@ function spending(...perMinute: number[]): { rig: Rig; projects: Key[][] } {
   const rig = new Rig({ selection: Selection.UNTIL_SPENT });
   const projects = perMinute.map((requestsPerMinute, i) => {
     const keys = rig.addKeys(2, { project: `p-${i}` });
-    rig.engine.setLimits(keys[0]!.project, 'pro', { requestsPerMinute }, rig.now);
+    setLimits(rig.engine, keys[0]!.project, 'pro', { requestsPerMinute }, rig.now);
     return keys;
   });
   return { rig, projects };
@@ -65,7 +66,7 @@ test('it stays with a project for each model by itself', () => {
 test('it leaves a project of a higher tier as soon as one of a lower tier may serve', () => {
   const rig = new Rig({ selection: Selection.UNTIL_SPENT });
   const [free] = [rig.addKey({ project: 'free', tier: 0 }), rig.addKey({ project: 'paid', tier: 1 })];
-  rig.engine.setLimits(free.project, 'pro', { requestsPerMinute: 2 }, rig.now);
+  setLimits(rig.engine, free.project, 'pro', { requestsPerMinute: 2 }, rig.now);
   expect(projectsOf(rig, 5)).toEqual(['free', 'free', 'paid', 'paid', 'paid']);
   rig.pass(60_000);
   expect(projectsOf(rig, 3)).toEqual(['free', 'free', 'paid']);
@@ -73,7 +74,7 @@ test('it leaves a project of a higher tier as soon as one of a lower tier may se
 
 test('it goes elsewhere for a call that the project has no room for, and comes back for the next that fits', () => {
   const { rig, projects } = spending(100, 100);
-  rig.engine.setLimits(projects[0]![0]!.project, 'pro', { inputTokensPerMinute: 1_000 }, rig.now);
+  setLimits(rig.engine, projects[0]![0]!.project, 'pro', { inputTokensPerMinute: 1_000 }, rig.now);
   rig.acquire({ ...ask, tokens: 800 });
   expect(rig.pick({ ...ask, tokens: 500 }).project.name).toBe('p-1');
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { giveUp } from '../../src/engine/acquire.ts';
+import { setRests } from '../../src/engine/cooldowns.ts';
 import { HEALTHY } from '../../src/engine/health.ts';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import { type Lease, LeaseState } from '../../src/engine/lease.ts';
@@ -169,7 +170,7 @@ describe('a waiting acquire is served when', () => {
     rig.fail(rig.acquire()!, ErrorClass.PERMISSION);
     const waited = rig.wait();
     rig.engine.setHealth(key, HEALTHY, rig.now);
-    rig.engine.setRests(key, [], rig.now);
+    setRests(rig.engine, key, [], rig.now);
     rig.serve();
     expect(keyOf(waited)).toBe(key);
   });

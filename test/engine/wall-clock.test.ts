@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { setLimits } from '../../src/engine/gates.ts';
 import type { Key } from '../../src/engine/key.ts';
 import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { Rig } from './rig.ts';
@@ -27,7 +28,7 @@ function at(wall: number): { rig: Rig; key: Key; offset: number } {
 
 /** The day's quota of a key's project is used up. */
 function spend(rig: Rig, key: Key): void {
-  rig.engine.setLimits(key.project, 'pro', { requestsPerDay: 2 }, rig.now);
+  setLimits(rig.engine, key.project, 'pro', { requestsPerDay: 2 }, rig.now);
   rig.use(ask);
   rig.use(ask);
 }
@@ -132,7 +133,7 @@ describe('a wall clock that is set', () => {
       const { rig, key, offset } = at(DAYS[3][1] + 12 * HOUR);
       const other = rig.addKey({ project: 'q' });
       rig.fail(rig.acquire({ ...ask, requireProject: 'p' })!, RATE_LIMITED_MINUTE, { ...limit, retryDelayMs: 30_000 });
-      rig.engine.setLimits(other.project, 'flash', { requestsPerMinute: 1 }, rig.now);
+      setLimits(rig.engine, other.project, 'flash', { requestsPerMinute: 1 }, rig.now);
       const lease = rig.acquire({ model: 'flash', requireProject: 'q' })!;
       rig.pass(10_000);
       rig.engine.moveWall(offset + moved, rig.now);

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { setRests } from '../../src/engine/cooldowns.ts';
+import { setLimits } from '../../src/engine/gates.ts';
 import { allowsModel, readyAt } from '../../src/engine/key.ts';
 import type { Rest } from '../../src/engine/rest.ts';
 import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
@@ -28,12 +30,12 @@ test('keys are counted for each model as one by one, and others run meanwhile', 
       disabled: i % 11 === 0,
       project: `p${i % 40}`,
     });
-    if (i % 3 === 0) rig.engine.setRests(key, [rest(MODELS[i % 4]!, rig.now + 1_000 + i)], rig.now);
+    if (i % 3 === 0) setRests(rig.engine, key, [rest(MODELS[i % 4]!, rig.now + 1_000 + i)], rig.now);
   }
-  rig.engine.setRests(rig.engine.project('p7'), [rest('flash', rig.now + 50)], rig.now);
-  rig.engine.setRests(rig.engine.project('p8'), [rest('', rig.now + 90)], rig.now);
-  rig.engine.setRests(rig.engine.project('p9'), [rest('pro', rig.now + 9_000, rig.now + 30)], rig.now);
-  rig.engine.setLimits(rig.engine.project('p10'), 'embed', { requestsPerDay: 0 }, rig.now);
+  setRests(rig.engine, rig.engine.project('p7'), [rest('flash', rig.now + 50)], rig.now);
+  setRests(rig.engine, rig.engine.project('p8'), [rest('', rig.now + 90)], rig.now);
+  setRests(rig.engine, rig.engine.project('p9'), [rest('pro', rig.now + 9_000, rig.now + 30)], rig.now);
+  setLimits(rig.engine, rig.engine.project('p10'), 'embed', { requestsPerDay: 0 }, rig.now);
   const wallOffset = 5_000_000;
   const at = rig.engine.moment(rig.now);
 

@@ -1,4 +1,5 @@
 import { serveWaiting } from '../../engine/acquire.ts';
+import { setRests } from '../../engine/cooldowns.ts';
 import { endingOf } from '../../engine/engine.ts';
 import { BalancerError, shown } from '../../engine/errors.ts';
 import { HEALTHY } from '../../engine/health.ts';
@@ -228,7 +229,7 @@ export class KeyAdmin {
   #clear(key: Key, resting: readonly Resting[], now: number): void {
     const { engine } = this.#context;
     engine.setHealth(key, HEALTHY, now);
-    for (const each of resting) engine.setRests(each, [], now);
+    for (const each of resting) setRests(engine, each, [], now);
     pardon(engine, key, now);
   }
 

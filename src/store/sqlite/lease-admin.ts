@@ -1,4 +1,5 @@
 import { serveWaiting } from '../../engine/acquire.ts';
+import { resumeTrials } from '../../engine/cooldowns.ts';
 import { endingOf } from '../../engine/engine.ts';
 import { BalancerError, shown } from '../../engine/errors.ts';
 import { keyId } from '../../engine/key.ts';
@@ -51,7 +52,7 @@ export class LeaseAdmin {
       engine.count(lease, endingOf(lease), -1);
       lease.state = LeaseState.ACTIVE;
       engine.hold(lease);
-      engine.resumeTrials(lease, trials, at);
+      resumeTrials(engine, lease, trials, at);
     });
   }
 

@@ -1,4 +1,5 @@
 import { serveWaiting } from '../../engine/acquire.ts';
+import { claimGate, setDefaults, setLimits } from '../../engine/gates.ts';
 import { type Key, keyId, ordinalOf, type Project } from '../../engine/key.ts';
 import { isEmpty, isRemembered, LIMIT_NAMES, type Limits } from '../../engine/quota/limits.ts';
 import { Meter } from '../../engine/quota/meter.ts';
@@ -47,7 +48,7 @@ export class QuotaAdmin {
       plan: () => {
         project = this.#find(name) ?? engine.project(name);
         // What is stored must be there afterwards.
-        engine.claimGate(project, model);
+        claimGate(project, model);
         const set = { ...this.#limits(project, model), ...limits };
         return {
           rows: { quotas: [quotaRow(project, model, set)] },
@@ -82,8 +83,8 @@ export class QuotaAdmin {
 
   #apply(project: Project, model: string, limits: Limits, now: number): void {
     const { engine } = this.#context;
-    if (model === '') engine.setDefaults(project, limits, now);
-    else engine.setLimits(project, model, limits, now);
+    if (model === '') setDefaults(engine, project, limits, now);
+    else setLimits(engine, project, model, limits, now);
     for (const pool of new Set(project.places.map((place) => place.pool))) serveWaiting(engine, pool, now);
   }
 

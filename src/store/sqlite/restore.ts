@@ -1,4 +1,7 @@
+import { breakerOf } from '../../engine/breakers.ts';
+import { resumeTrials, setRests } from '../../engine/cooldowns.ts';
 import { Engine, type EngineOptions } from '../../engine/engine.ts';
+import { gateFor, replaceMeter, setDefaults, setLimits } from '../../engine/gates.ts';
 import type { Key, Project, Resting } from '../../engine/key.ts';
 import type { Lane } from '../../engine/lane.ts';
 import { type Lease, LeaseState } from '../../engine/lease.ts';
@@ -253,7 +256,7 @@ class Loading {
       const resting = this.#restingOf(kind, owner);
       if (resting === undefined || resting.kind === 'key') continue;
       for (const rest of ofOwner) this.#writer.knowRest(resting, rest.model);
-      this.#engine.setRests(resting, ofOwner, this.#clock.now);
+      setRests(this.#engine, resting, ofOwner, this.#clock.now);
     }
   }
 
@@ -275,19 +278,19 @@ class Loading {
       const project = this.#projectOf(row.ownerKind, row.owner);
       if (project === undefined) continue;
       this.#writer.knowQuota(project, row.model);
-      if (row.model === '') this.#engine.setDefaults(project, limitsOf(row), at.now);
-      else if (this.#engine.gateFor(project, row.model) !== undefined) {
-        this.#engine.setLimits(project, row.model, limitsOf(row), at.now);
+      if (row.model === '') setDefaults(this.#engine, project, limitsOf(row), at.now);
+      else if (gateFor(project, row.model) !== undefined) {
+        setLimits(this.#engine, project, row.model, limitsOf(row), at.now);
       }
     }
     for (const row of this.#meters) {
       const project = this.#projectOf(row.ownerKind, row.owner);
-      const gate = project && this.#engine.gateFor(project, row.model);
+      const gate = project && gateFor(project, row.model);
       if (gate === undefined) continue;
       this.#writer.knowQuota(gate.project, row.model);
       const meter = Meter.restore(row.model, row, at);
       meter.merge(gate.meter, at);
-      this.#engine.replaceMeter(gate, meter, at);
+      replaceMeter(this.#engine, gate, meter, at);
     }
   }
 
@@ -341,13 +344,13 @@ class Loading {
       const resting = this.#restingOf(ownerKind, owner);
       const rest = resting?.rests.find((each) => each.model === model);
       if (lease === undefined || rest === undefined) continue;
-      this.#engine.resumeTrials(lease, [{ resting: resting!, rest }], this.#clock.now);
+      resumeTrials(this.#engine, lease, [{ resting: resting!, rest }], this.#clock.now);
     }
   }
 
   #restingOf(kind: string, owner: string): Resting | undefined {
     if (kind === 'key') return this.#engine.keys.get(Number(owner));
-    return kind === 'model' ? this.#engine.breaker(owner) : this.#projectOf(kind, owner);
+    return kind === 'model' ? breakerOf(this.#engine, owner) : this.#projectOf(kind, owner);
   }
 
   #restsByOwner(): Map<string, Rest[]> {
