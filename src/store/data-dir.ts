@@ -39,8 +39,8 @@ export class DataDirInUseError extends DataDirError {
   }
 }
 
-/** Room for a path in a unix socket address, less its final NUL. */
-const LONGEST_SOCKET_PATH = 107;
+/** Bytes of a path in a unix socket address, less its final NUL. */
+export const LONGEST_SOCKET_PATH = process.platform === 'linux' ? 107 : 103;
 
 export function databasePath(dataDir: string): string {
   return join(dataDir, 'keybalancer.db');
@@ -63,8 +63,9 @@ export function prepareDataDir(dataDir: string): void {
   try {
     chmodSync(dataDir, 0o700);
     const path = databasePath(dataDir);
-    // SQLite gives its log the mode of the database, so the database is made first, for nobody else's eyes.
-    closeSync(openSync(path, 'a', 0o600));
+    // SQLite gives its log the mode of the database, so the database is made first, for nobody else's eyes. One that is there
+    // must not be opened here: to close it would take this process's lock away, where it is the owner.
+    if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
     chmodSync(path, 0o600);
   } catch (error) {
     throw new DataDirError(`data dir ${dataDir} is not writable: ${reasonOf(error)}`);
