@@ -47,13 +47,18 @@ function withoutCutKey(text: string, apiKey: string): string {
   return text;
 }
 
+/** JSON within a string of JSON, and so on: what a proxy quotes of Gemini's body, within what the SDK makes of that. */
+const DEEPEST_JSON = 4;
+
 /** How a key may be written in an error, the longest first, so that none leaves a piece of another. */
 export function formsOf(apiKey: string): string[] {
   const plain = [apiKey, apiKey.trim()];
   const inUrl = plain.map(encoded).flatMap((key) => [key, key.replace(/%[0-9A-F]{2}/g, (hex) => hex.toLowerCase())]);
-  const inJson = plain.map(inJsonString).flatMap((key) => [key, key.replaceAll('/', '\\/')]);
-  const inJsonInJson = inJson.map(inJsonString);
-  const forms = new Set([...plain, ...inUrl, ...inJson, ...inJsonInJson]);
+  const forms = new Set([...plain, ...inUrl]);
+  for (let depth = 0, texts = plain; depth < DEEPEST_JSON; depth++) {
+    texts = [...new Set(texts.map(inJsonString).flatMap((key) => [key, key.replaceAll('/', '\\/')]))];
+    for (const text of texts) forms.add(text);
+  }
   forms.delete('');
   return [...forms].sort((a, b) => b.length - a.length);
 }

@@ -64,7 +64,7 @@ export class ReportDesk {
       return { errorClass: 0, retryAdvice: undefined, key: this.#view(key), duplicate: true, late: false };
     }
     const { key } = lease;
-    const settlement = settle(engine, lease, report, now);
+    const settlement = settle(engine, lease, this.#withoutKey(report, key), now);
     serveWaiting(engine, key.pool, now);
     alarm.arm();
     if (report.latencyMs !== undefined && report.outcome !== Outcome.UNUSED) {
@@ -90,6 +90,19 @@ export class ReportDesk {
       outcome.key = this.#view(key);
     }
     return outcome;
+  }
+
+  /**
+   * The report, less models that hold the leased key: their names are kept and shown. The classifier masks what looks like a key,
+   * but does not know the key itself. Where that is not at hand, no stated model is believed.
+   */
+  #withoutKey(report: Report, key: Key): Report {
+    const { finding } = report;
+    if (finding === undefined || finding.limits.every(({ model }) => model === '')) return report;
+    const apiKey = this.#context.secrets.get(key.ordinal)?.toLowerCase();
+    const isClean = (model: string): boolean => apiKey !== undefined && !model.toLowerCase().includes(apiKey);
+    const limits = finding.limits.map((limit) => (isClean(limit.model) ? limit : { ...limit, model: '' }));
+    return { ...report, finding: { ...finding, limits } };
   }
 
   #view(key: Key): KeyView {
