@@ -175,3 +175,19 @@ test('a reset that cannot be stored leaves quarantine and cooldowns as they were
   expect(await pictureOf(disk.store)).toEqual(before);
   expect((await disk.store.getKey(keyId)).state).toBe(KeyState.QUARANTINED);
 });
+
+test('a lease that a crash took says nothing of what happened since the restart', async () => {
+  const disk = await new Disk().open();
+  onTestFinished(() => disk.store.close());
+  const { keyId } = await disk.store.createKey(createKeyOrder('AQ.test-undone-1', { project: 'p' }));
+  disk.full = true;
+  const { leaseId } = await disk.store.acquire(acquireOrder({ model: FLASH }));
+  await disk.store.close();
+  disk.full = false;
+  await disk.open();
+  disk.now += 1_000;
+  await fail(disk.store, keyId, FLASH, plain(ErrorClass.RATE_LIMITED_MINUTE, 'project-model', 60_000));
+  disk.now += 1_000;
+  const { key } = await disk.store.report(report(leaseId));
+  expect(key).toMatchObject({ usage: { succeeded: 1 }, cooldowns: [{ model: FLASH }] });
+});
