@@ -2,7 +2,7 @@ import type { Engine } from './engine.ts';
 import { invalidField } from './errors.ts';
 import type { Gate, Project, Resting } from './key.ts';
 import type { Lease } from './lease.ts';
-import type { Limits } from './quota/limits.ts';
+import { isEmpty, type Limits } from './quota/limits.ts';
 import { Meter } from './quota/meter.ts';
 import type { Moment } from './quota/moment.ts';
 
@@ -21,9 +21,13 @@ export function gateFor(project: Project, model: string): Gate | undefined {
   return gate;
 }
 
-/** Makes room for limits of a model of a project; "" needs none. Throws INVALID_FIELD where too many models have some. */
-export function claimGate(project: Project, model: string): void {
+/**
+ * Makes room for limits of a model of a project; "" needs none. What refusals taught of other models goes first. Throws INVALID_FIELD
+ * where too many models have limits that were set.
+ */
+export function claimGate(engine: Engine, project: Project, model: string): void {
   if (model === '' || gateFor(project, model) !== undefined) return;
+  if (dropTaughtGate(engine, project.gates!) && gateFor(project, model) !== undefined) return;
   throw invalidField('quota.model', model, `one of at most ${MAX_GATES} models whose quota is kept for a project`);
 }
 
@@ -37,7 +41,7 @@ export function setDefaults(engine: Engine, project: Project, defaults: Limits, 
 
 /** Limits of one model of a project; {} for those of the project. */
 export function setLimits(engine: Engine, project: Project, model: string, limits: Limits, now: number): void {
-  claimGate(project, model);
+  claimGate(engine, project, model);
   const gate = gateFor(project, model)!;
   gate.meter.setLimits = limits;
   engine.changes.gates.add(gate);
@@ -115,6 +119,18 @@ export function unbook(engine: Engine, lease: Lease, now: number): void {
 /** What was foretold of when these keys serve again is too late. */
 export function readySooner(resting: Resting): void {
   for (const { pool } of (resting as Partial<Project>).places ?? resting.keys) pool.settingsVersion++;
+}
+
+/** Lets the quota of a model go whose limits nobody set: callers choose model names, and may teach limits of any. */
+function dropTaughtGate(engine: Engine, gates: Map<string, Gate>): boolean {
+  for (const [model, gate] of gates) {
+    if (!isEmpty(gate.meter.setLimits)) continue;
+    gates.delete(model);
+    engine.gateDeadlines.delete(gate);
+    engine.changes.gates.add(gate);
+    return true;
+  }
+  return false;
 }
 
 /** Lets the quota of a model go of which nothing would be lost. */

@@ -41,7 +41,7 @@ export function brokenLimit(evidence: Evidence): BrokenLimit | undefined {
       evidence.code === 'quota_exceeded' ||
       PER_DAY.test(names) ||
       PER_DAY_UNIT.test(unit) ||
-      (names === '' && ((evidence.delay.ms ?? 0) > LONGEST_MINUTE_DELAY_MS || DAY_IN_WORDS.test(evidence.lead))),
+      (names === '' && (isLong(evidence.delay) || DAY_IN_WORDS.test(evidence.lead))),
     tokens: TOKENS.test(names) || (names === '' && TOKENS_IN_WORDS.test(evidence.lead)),
     // A limit that ErrorInfo names without a model, such as one for a region, holds for all models.
     scope:
@@ -49,6 +49,11 @@ export function brokenLimit(evidence: Evidence): BrokenLimit | undefined {
         ? 'project'
         : 'project-model',
   };
+}
+
+/** A delay that is absurd says nothing, of a day neither. */
+function isLong({ ms = 0, distrusted }: Evidence['delay']): boolean {
+  return ms > LONGEST_MINUTE_DELAY_MS && !distrusted;
 }
 
 function isQuota(evidence: Evidence): boolean {

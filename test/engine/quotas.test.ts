@@ -440,3 +440,17 @@ test('a project without room for the expected tokens is passed over as one, not 
   expect(rig.pick({ ...ask, tokens: 500, excludeKeyIds: ids(keys[0]!) })).toBe(free);
   expect(readyAt.mock.calls.length).toBeLessThan(10);
 });
+
+test('what refusals taught of 64 models gives way to a limit that an administrator sets for another', () => {
+  const rig = new Rig({}, NOON);
+  const key = rig.addKey({ project: 'p' });
+  for (let i = 0; i < 64; i++) {
+    const lease = rig.acquire({ model: `made-up-${i}` })!;
+    const limits: StatedLimit[] = [{ name: 'requestsPerMinute', value: 5, quotaId: '', model: '' }];
+    rig.fail(lease, ErrorClass.RATE_LIMITED_MINUTE, { scope: 'project-model', limits });
+  }
+  setLimits(rig.engine, key.project, 'pro', { requestsPerMinute: 1 }, rig.now);
+  rig.use(ask);
+  expect(rig.acquire(ask)).toBeUndefined();
+  expect(key.project.gates!.size).toBe(64);
+});

@@ -48,7 +48,7 @@ export class QuotaAdmin {
       plan: () => {
         project = this.#find(name) ?? engine.project(name);
         // What is stored must be there afterwards.
-        claimGate(project, model);
+        claimGate(engine, project, model);
         const set = { ...this.#limits(project, model), ...limits };
         return {
           rows: { quotas: [quotaRow(project, model, set)] },
