@@ -118,8 +118,4 @@ export class Outputs {
       .map(([, text]) => text)
       .join('\n');
   }
-
-  get places(): string[] {
-    return [...new Set(this.#texts.map(([where]) => where))];
-  }
 }

@@ -3,14 +3,16 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { createGeminiWrapper } from '../../src/client/index.ts';
 import type { Report } from '../../src/client/reports.ts';
-import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { type CustomError, type FakeGemini, startFakeGemini } from '../fake-gemini/index.ts';
+import { KeyState, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { type CustomError, type FakeGemini, type FakeMethod, startFakeGemini } from '../fake-gemini/index.ts';
 import { cli } from '../support/cli.ts';
+import { eventually } from '../support/eventually.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { API_KEYS, errorsWith, Outputs, wordsWith } from './key-leaks.ts';
 
 const MODEL = 'gemini-2.5-flash';
+const EVERYTHING: readonly FakeMethod[] = ['generateContent', 'streamGenerateContent', 'models.list'];
 type KeyName = keyof typeof API_KEYS;
 const NAMES = Object.keys(API_KEYS) as KeyName[];
 
@@ -63,15 +65,43 @@ function watch({ balancer, outputs }: Bench): () => Promise<void> {
   };
 }
 
-async function noteAll({ balancer, outputs, keyIds }: Bench): Promise<void> {
+/** Where something of a failure is kept. */
+async function noteState({ balancer, outputs }: Bench): Promise<void> {
   const { keyBalancer, keyAdmin } = balancer;
   outputs.note('ListKeys', await keyAdmin.listKeys({}));
   outputs.note('GetStats', await keyBalancer.getStats({ includeKeys: true, includeModels: true }));
   outputs.note('ListQuotas', await keyAdmin.listQuotas({}));
+}
+
+async function noteRest({ balancer: { keyAdmin }, outputs, keyIds }: Bench): Promise<void> {
   outputs.note('ListPools', await keyAdmin.listPools({}));
   outputs.note('ListLeases', await keyAdmin.listLeases({}));
   outputs.note('ListImports', await keyAdmin.listImports({}));
   for (const keyId of Object.values(keyIds)) outputs.note('GetKey', await keyAdmin.getKey({ keyId }));
+}
+
+/** Has the server itself ask Gemini about every key, which says a lot in its answer. */
+async function suspectAll({ fake, balancer, outputs, keyIds }: Bench): Promise<void> {
+  for (const name of NAMES) {
+    const error = errorsWith(API_KEYS[name]).find(({ status }) => status === (name === 'name' ? 502 : 403))!;
+    fake.setKey(API_KEYS[name], { behaviour: { error, on: EVERYTHING } });
+    const { lease } = await balancer.keyBalancer.acquireKey({ pool: name });
+    const report = {
+      leaseId: lease!.leaseId,
+      outcome: Outcome.FAILURE,
+      error: { httpStatus: 403, reason: 'GCP_SUSPENDED' },
+    };
+    await noteAnswer(outputs, 'ReportResult', balancer.keyBalancer.reportResult(report));
+  }
+  for (const name of NAMES) {
+    const answered = async (): Promise<boolean> => {
+      const { key } = await balancer.keyAdmin.getKey({ keyId: keyIds[name]! });
+      outputs.note('GetKey', key);
+      const { state, verification } = key!.health!;
+      return state === KeyState.DISABLED_AUTO || (verification?.unanswered ?? 0) > 0;
+    };
+    await eventually(answered).toBe(true);
+  }
 }
 
 /** Notes what a call answers, or why it is refused. */
@@ -92,38 +122,56 @@ async function noteDoors({ server, outputs }: Bench): Promise<void> {
   }
 }
 
-async function noteCli({ server, outputs }: Bench): Promise<void> {
-  const commands = [
-    ['list'],
-    ['list', '--by-source'],
-    ['stats', '--models'],
-    ['health'],
-    ['quota', 'list'],
-    ['test-keys', '--pool', 'escaped'],
-    ['test-keys', '--pool', 'auth', '--model', MODEL],
-  ];
-  for (const command of commands) {
-    for (const form of [[], ['--json']]) {
-      const line = [...command, ...form];
+const SHOWING = [['list'], ['list', '--by-source'], ['stats', '--models'], ['health'], ['quota', 'list']];
+const TESTING = [
+  ['test-keys', '--pool', 'escaped'],
+  ['test-keys', '--pool', 'auth', '--model', MODEL],
+];
+
+async function noteCli({ server, outputs }: Bench, commands: readonly string[][]): Promise<void> {
+  await Promise.all(
+    commands.map(async (line) => {
       const { stdout, stderr } = await cli([...line, '--address', server.grpc]);
       outputs.note(`keybalancer ${line.join(' ')}`, `${stdout}${stderr}`);
-      expect(stdout).not.toBe('');
-    }
-  }
+      expect(stdout, line.join(' ')).not.toBe('');
+    }),
+  );
+}
+
+function withJson(commands: readonly string[][]): string[][] {
+  return commands.flatMap((command) => [command, [...command, '--json']]);
+}
+
+/** No server is asked, so only what looks like a key is known to be one. */
+async function noteExplained(outputs: Outputs): Promise<void> {
+  const errors = [...errorsWith(API_KEYS.standard), ...errorsWith(API_KEYS.auth)].filter((_, index) => index % 7 === 1);
+  const inputs = errors.map(({ body }) => (typeof body === 'string' ? body : JSON.stringify(body)));
+  await Promise.all(
+    inputs.map(async (input) => {
+      for (const form of [[], ['--json']]) {
+        const { exitCode, stdout, stderr } = await cli(['explain', '-', ...form], { input });
+        expect(exitCode).toBe(0);
+        outputs.note('keybalancer explain', `${stdout}${stderr}`);
+      }
+    }),
+  );
+}
+
+async function generate(ai: GoogleGenAI): Promise<void> {
+  await ai.models.generateContent({ model: MODEL, contents: 'hello' });
+}
+
+async function stream(ai: GoogleGenAI): Promise<void> {
+  for await (const _ of await ai.models.generateContentStream({ model: MODEL, contents: 'hello' }));
 }
 
 test('what Gemini says of a key, in whatever shape, shows it nowhere: not to the caller, not in any answer, event, page, log or file', async () => {
   const running = await bench();
   const { fake, server, dataDir, balancer, outputs, keyIds } = running;
   const leave = watch(running);
+  await suspectAll(running);
   for (const name of NAMES) {
     const apiKey = API_KEYS[name];
-    const calls: ((ai: GoogleGenAI) => Promise<unknown>)[] = [
-      (ai) => ai.models.generateContent({ model: MODEL, contents: 'hello' }),
-      async (ai) => {
-        for await (const _ of await ai.models.generateContentStream({ model: MODEL, contents: 'hello' }));
-      },
-    ];
     const wrapper = createGeminiWrapper({
       address: server.grpc,
       pool: name,
@@ -131,27 +179,40 @@ test('what Gemini says of a key, in whatever shape, shows it nowhere: not to the
       genai: { httpOptions: { baseUrl: fake.url } },
     });
     for (const error of errorsWith(apiKey)) {
-      for (const behaviour of [{ error }, { errorMidStream: error }, { error, wrapping: 'text' }] as const) {
+      for (const [behaviour, call] of [
+        [{ error }, generate],
+        [{ error, wrapping: 'text' }, stream],
+        [{ errorMidStream: error }, stream],
+      ] as const) {
         fake.setKey(apiKey, { behaviour });
-        for (const call of calls) {
-          await balancer.keyAdmin.resetKey({ keyId: keyIds[name]! });
-          await noteAnswer(outputs, 'executeWithRetry', wrapper.executeWithRetry(call));
-        }
+        await balancer.keyAdmin.resetKey({ keyId: keyIds[name]! });
+        await noteAnswer(outputs, 'executeWithRetry', wrapper.executeWithRetry(call));
       }
+      fake.setKey(apiKey, { behaviour: { error, on: EVERYTHING } });
       for await (const result of balancer.testKeys({ pool: name, model: MODEL })) outputs.note('TestKeys', result);
       for await (const result of balancer.testKeys({ pool: name, apply: true })) outputs.note('TestKeys', result);
-      await noteAll(running);
+      await noteState(running);
     }
     await wrapper.close();
+    // Another error for each question that is still to come.
+    let asked = 0;
+    const errors = errorsWith(apiKey);
+    fake.setKey(apiKey, { behaviour: () => ({ error: errors[asked++ % errors.length]!, on: EVERYTHING }) });
   }
+  await noteRest(running);
   await noteDoors(running);
-  await noteCli(running);
+  await Promise.all([noteCli(running, withJson([...SHOWING, ...TESTING])), noteExplained(outputs)]);
   await leave();
   outputs.noteFiles(dataDir);
   await server.stop();
   outputs.noteFiles(dataDir);
   outputs.note('log', server.stderr);
   outputs.note('standard output', server.stdout);
+  // There was something to mask.
+  for (const where of ['executeWithRetry', 'TestKeys', 'keybalancer explain']) {
+    expect(outputs.textOf(where), where).toContain('[redacted]');
+  }
+  expect(outputs.textOf('executeWithRetry')).not.toContain('NO_KEY_AVAILABLE');
   expect(outputs.leaks).toEqual([]);
 });
 
@@ -168,7 +229,7 @@ test('nor does what clients report that mask nothing', async () => {
         expect(lease?.apiKey).toBe(apiKey);
         const report = { leaseId: lease!.leaseId, outcome: Outcome.FAILURE, error };
         await noteAnswer(outputs, 'ReportResult', balancer.keyBalancer.reportResult(report));
-        await noteAll(running);
+        await noteState(running);
         outputs.note(
           'AcquireKey',
           await balancer.keyBalancer
@@ -180,12 +241,37 @@ test('nor does what clients report that mask nothing', async () => {
       }
     }
   }
+  await noteRest(running);
   await noteDoors(running);
-  await noteCli(running);
+  await noteCli(running, SHOWING);
   await leave();
   outputs.noteFiles(dataDir);
   await server.kill();
   outputs.noteFiles(dataDir);
+  outputs.note('log', server.stderr);
+  expect(outputs.leaks).toEqual([]);
+});
+
+test('nor is a key repeated that was given where the id of one belongs', async () => {
+  const { server, balancer, outputs } = await bench();
+  const { keyBalancer, keyAdmin } = balancer;
+  for (const keyId of Object.values(API_KEYS)) {
+    const outcome = Outcome.SUCCESS;
+    await noteAnswer(outputs, 'GetKey', keyAdmin.getKey({ keyId }));
+    await noteAnswer(outputs, 'ResetKey', keyAdmin.resetKey({ keyId }));
+    await noteAnswer(outputs, 'DeleteKey', keyAdmin.deleteKey({ keyId }));
+    await noteAnswer(outputs, 'UpdateKey', keyAdmin.updateKey({ key: { keyId } }));
+    await noteAnswer(outputs, 'ListLeases', keyAdmin.listLeases({ keyId }));
+    await noteAnswer(outputs, 'RevokeLease', keyAdmin.revokeLease({ leaseRef: keyId }));
+    await noteAnswer(outputs, 'AcquireKey', keyBalancer.acquireKey({ pool: 'auth', requireKeyId: keyId }));
+    await noteAnswer(outputs, 'ReportResult', keyBalancer.reportResult({ leaseId: keyId, outcome }));
+    await noteAnswer(outputs, 'RenewLease', keyBalancer.renewLease({ leaseId: keyId }));
+    const testing = (async () => {
+      for await (const result of balancer.testKeys({ keyIds: [keyId] })) outputs.note('TestKeys', result);
+    })();
+    await noteAnswer(outputs, 'TestKeys', testing);
+  }
+  await server.stop();
   outputs.note('log', server.stderr);
   expect(outputs.leaks).toEqual([]);
 });

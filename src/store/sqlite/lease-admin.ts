@@ -39,7 +39,10 @@ export class LeaseAdmin {
 
   async revoke(ref: string): Promise<void> {
     const { engine, committer, clock } = this.#context;
-    const [boot, seq] = parsedRef(ref) ?? [0, 0];
+    const parsed = parsedRef(ref);
+    // Not repeated: it may be anything, a key too.
+    if (parsed === undefined) throw new BalancerError('LEASE_NOT_FOUND', 'lease_ref names no lease');
+    const [boot, seq] = parsed;
     const lease = engine.leases.get(boot)?.get(seq);
     if (lease?.state !== LeaseState.ACTIVE) {
       throw new BalancerError('LEASE_NOT_FOUND', `no active lease has the ref ${shown(ref)}`);
