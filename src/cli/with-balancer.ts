@@ -40,6 +40,7 @@ export async function withReach(
   const reach = (): Promise<Balancer> => {
     reached ??= connect({
       ...(address === undefined ? { dataDir } : { address }),
+      visit: true,
       embedded: { masterKey, geminiBaseUrl, warn: (message) => output.complain(message) },
     });
     return reached;

@@ -1,69 +1,44 @@
-import { connect as connectSocket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { DataDirInUseError, socketPath } from '../store/data-dir.ts';
+import { socketPath } from '../store/data-dir.ts';
 import type { Balancer } from './balancer.ts';
 import { masterKeyOf, placeOf } from './config.ts';
 import type { EmbeddedOptions } from './embedded.ts';
-import { KeyBalancerError, type KeyBalancerErrorFields } from './errors.ts';
 import { connectRemote } from './remote.ts';
+import type { SharedDir } from './shared/member.ts';
+import { openShared } from './shared/shared-balancer.ts';
+import { openVisit } from './shared/visit.ts';
 
 export interface ConnectOptions {
   /** HOST:PORT or unix:PATH of a server. */
   address?: string | undefined;
-  /** A data dir: the server that owns it is used, else it is opened in this process. */
+  /**
+   * A data dir: this process joins the one that owns it, a server or another like this, else it opens the dir and lets others join.
+   * When the owner goes, one of those who joined takes its place.
+   */
   dataDir?: string | undefined;
   /** How to open the data dir in this process. */
   embedded?: EmbeddedOptions | undefined;
+  /** For a command beside those who work on the data dir: it never takes an owner's place. Default: false. */
+  visit?: boolean | undefined;
 }
-
-/** The owner of a data dir gets so long to be heard at its socket: it may have just begun, or be about to end. */
-const OWNER_PATIENCE_MS = 2_000;
-const OWNER_POLL_MS = 50;
 
 /** The KeyBalancer at an address or of a data dir; with neither, the one that the environment names, else that of the default data dir. */
 export async function connect(options: ConnectOptions = {}): Promise<Balancer> {
   const place = placeOf(options);
   if ('address' in place) return connectRemote(place.address);
-  const { dataDir } = place;
-  const socket = socketPath(dataDir);
-  const end = performance.now() + OWNER_PATIENCE_MS;
-  for (;;) {
-    if (socket !== undefined && (await isServed(socket))) return connectRemote(`unix:${socket}`);
-    // Loaded only now: whoever uses a server loads no database.
-    const { openEmbedded } = await import('./embedded.ts');
-    try {
-      return await openEmbedded({ masterKey: masterKeyOf(), ...options.embedded, dataDir });
-    } catch (error) {
-      if (!(error instanceof DataDirInUseError)) throw openError(error);
-      // Where the path is too long for a socket, the owner still says its TCP address.
-      if (socket === undefined && error.owner?.grpc !== undefined) return connectRemote(error.owner.grpc);
-      if (performance.now() >= end) throw openError(error);
-      await sleep(OWNER_POLL_MS);
-    }
-  }
+  const dir = sharedDir(place.dataDir, options.embedded);
+  return options.visit ? openVisit(dir) : openShared(dir);
 }
 
-/** Known by their names: to load the class of the last would load the database's code. */
-const OPEN_ERRORS: Readonly<Record<string, Pick<KeyBalancerErrorFields, 'code' | 'reason'>>> = {
-  DataDirInUseError: { code: 'UNAVAILABLE', reason: 'DATA_DIR_IN_USE' },
-  DataDirError: { code: 'FAILED_PRECONDITION', reason: 'DATA_DIR_UNUSABLE' },
-  MasterKeyError: { code: 'FAILED_PRECONDITION', reason: 'MASTER_KEY_UNUSABLE' },
-};
-
-/** Why a data dir cannot be opened, as the error of a client. */
-function openError(error: unknown): unknown {
-  const fields = error instanceof Error ? OPEN_ERRORS[error.name] : undefined;
-  return fields === undefined ? error : new KeyBalancerError((error as Error).message, { ...fields, cause: error });
-}
-
-/** Whether somebody listens at the socket; its file alone says nothing, since a killed server leaves it behind. */
-function isServed(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connectSocket(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
+function sharedDir(dataDir: string, embedded: EmbeddedOptions = {}): SharedDir {
+  const warn = embedded.warn ?? ((message: string) => process.emitWarning(message, 'KeyBalancerWarning'));
+  return {
+    dataDir,
+    socket: socketPath(dataDir),
+    warn,
+    async open() {
+      // Loaded only now: whoever joins an owner loads no database.
+      const { openEmbedded } = await import('./embedded.ts');
+      return openEmbedded({ masterKey: masterKeyOf(), ...embedded, warn, dataDir });
+    },
+  };
 }

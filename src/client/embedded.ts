@@ -13,6 +13,7 @@ import { createGeminiProbe } from '../server/gemini-probe.ts';
 import type { CallContext } from '../server/service/service-functions.ts';
 import { createServices } from '../server/service/services.ts';
 import { VERSION } from '../server/version.ts';
+import { socketPath } from '../store/data-dir.ts';
 import { openStore } from '../store/open-store.ts';
 import { type Balancer, type CallOptions, type InvokeUnary, unaryCalls } from './balancer.ts';
 import { geminiBaseUrlOf } from './config.ts';
@@ -31,17 +32,32 @@ export interface EmbeddedOptions {
   warn?: (message: string) => void;
 }
 
+/** Calls of other processes that run when the owner closes get so long to end, and their answers to arrive. */
+const CLOSE_MS = 250;
+
+export interface EmbeddedBalancer extends Balancer {
+  /**
+   * Lets other processes join by the socket in the data dir; nothing of it keeps this process alive. Rejects where there can be
+   * no socket; where its path would be too long, nothing is served.
+   */
+  serve(): Promise<void>;
+}
+
 /**
- * The engine and the store of a data dir in this process, as its only owner: no server. The one file of the client that
- * knows the server's insides. Rejects with DataDirInUseError when another process owns the dir.
+ * The engine and the store of a data dir in this process, as its only owner. The one file of the client that knows the
+ * server's insides. Rejects with DataDirInUseError when another process owns the dir.
  */
-export async function openEmbedded({ dataDir, ...options }: EmbeddedOptions & { dataDir: string }): Promise<Balancer> {
+export async function openEmbedded({
+  dataDir,
+  ...options
+}: EmbeddedOptions & { dataDir: string }): Promise<EmbeddedBalancer> {
+  const warn = options.warn ?? ((message: string) => process.emitWarning(message, 'KeyBalancerWarning'));
   const store = await openStore({
     dataDir,
     durability: options.durability ?? 'full',
     masterKey: options.masterKey ?? {},
     probe: createGeminiProbe({ baseUrl: options.geminiBaseUrl ?? geminiBaseUrlOf() }),
-    warn: options.warn ?? ((message) => process.emitWarning(message, 'KeyBalancerWarning')),
+    warn,
     ...(options.cacheSize === undefined ? {} : { cacheSize: options.cacheSize }),
   });
   const where = `data dir ${dataDir}`;
@@ -54,6 +70,20 @@ export async function openEmbedded({ dataDir, ...options }: EmbeddedOptions & { 
     open: { watchers: 0, sessions: 0 },
   });
   let closing: Promise<void> | undefined;
+  let opening: ReturnType<typeof openDoor> | undefined;
+
+  const openDoor = async () => {
+    const socket = socketPath(dataDir);
+    if (socket === undefined) return undefined;
+    // Loaded only now: not every owner serves.
+    const { SocketDoor } = await import('../server/grpc/socket-door.ts');
+    if (closing !== undefined) return undefined;
+    const failed = (method: string, error: unknown): void =>
+      warn(`a call of another process failed inside (${method}): ${(error as Error).message}`);
+    const door = await SocketDoor.open({ socket, services, failed });
+    await store.announce({ socket });
+    return door;
+  };
 
   const invokeOf =
     (functions: object): InvokeUnary =>
@@ -97,10 +127,17 @@ export async function openEmbedded({ dataDir, ...options }: EmbeddedOptions & { 
     watchHealth: streaming(KeyBalancerService.method.watchHealth, services.keyBalancer.watchHealth),
     testKeys: streaming(KeyAdminService.method.testKeys, services.keyAdmin.testKeys),
     where,
+    async serve() {
+      if (closing !== undefined) throw closedError(where);
+      opening ??= openDoor();
+      await opening;
+    },
     close() {
       closing ??= (async () => {
-        draining.abort();
         store.drain();
+        draining.abort();
+        const door = await opening?.catch(() => undefined);
+        await door?.close(CLOSE_MS);
         await store.close();
       })();
       return closing;

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { connect } from '../../src/client/connect.ts';
+import { openEmbedded } from '../../src/client/embedded.ts';
 import { KeyBalancerError } from '../../src/client/errors.ts';
 import { connectRemote } from '../../src/client/remote.ts';
 import { createGeminiWrapper } from '../../src/client/wrapper.ts';
@@ -139,9 +140,9 @@ test('a data dir that nobody owns is opened, also where a killed server left its
   expect(balancer.where).toBe(`data dir ${dataDir}`);
 });
 
-test('an owner that is about to leave the data dir is waited for', async () => {
+test('an owner that serves nothing, and is about to leave the data dir, is waited for', async () => {
   const dataDir = tempDir();
-  const owner = await opened({ dataDir });
+  const owner = await openEmbedded({ dataDir, warn: () => {} });
   const connecting = opened({ dataDir });
   // Long enough to be told that the dir is in use; a client without patience has failed by then.
   await Promise.race([connecting, sleep(500)]);
@@ -151,7 +152,8 @@ test('an owner that is about to leave the data dir is waited for', async () => {
 
 test('an owner that serves nothing is named, after some patience', async () => {
   const dataDir = tempDir();
-  await opened({ dataDir });
+  const owner = await openEmbedded({ dataDir, warn: () => {} });
+  onTestFinished(() => owner.close());
   await expect(connect({ dataDir })).rejects.toMatchObject({
     name: 'KeyBalancerError',
     code: 'UNAVAILABLE',

@@ -5,13 +5,10 @@ import { KeyAdminService, KeyBalancerService } from '../../gen/keybalancer/v1/ke
 import { ListenError } from '../listen-error.ts';
 import type { Services } from '../service/services.ts';
 import { HealthService } from './health-service.ts';
+import { LIMITS } from './limits.ts';
 import { addReflection } from './reflection.ts';
-import { addService, type CallObserver } from './service-adapter.ts';
-
-/** Largest message a client may send. */
-export const MAX_REQUEST_BYTES = 4 * 1024 * 1024;
-/** Calls at once on one connection: more than the default max_waiting of a pool, so that waiting stops nobody's report. */
-const MAX_STREAMS = 20_000;
+import { RunningCalls } from './running-calls.ts';
+import { addService } from './service-adapter.ts';
 
 export interface GrpcServerOptions {
   /** undefined: only the socket. Port 0: a free one. */
@@ -24,31 +21,18 @@ export interface GrpcServerOptions {
 
 /** The gRPC door: TCP and a unix socket in the data dir. */
 export class GrpcServer {
-  readonly #server = new Server({
-    'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
-    'grpc.max_concurrent_streams': MAX_STREAMS,
-  });
+  readonly #server = new Server(LIMITS);
   readonly #health = new HealthService([KeyBalancerService.typeName, KeyAdminService.typeName]);
   readonly #socket: string | undefined;
-  #running = 0;
-  #idle: (() => void) | undefined;
+  readonly #calls: RunningCalls;
   /** HOST:PORT; undefined without TCP. */
   address: string | undefined;
 
   private constructor({ services, socket, failed }: GrpcServerOptions) {
     this.#socket = socket;
-    const observer: CallObserver = {
-      started: () => {
-        this.#running++;
-      },
-      ended: () => {
-        this.#running--;
-        if (this.#running === 0) this.#idle?.();
-      },
-      failed,
-    };
-    addService(this.#server, KeyBalancerService, services.keyBalancer, observer);
-    addService(this.#server, KeyAdminService, services.keyAdmin, observer);
+    this.#calls = new RunningCalls(failed);
+    addService(this.#server, KeyBalancerService, services.keyBalancer, this.#calls);
+    addService(this.#server, KeyAdminService, services.keyAdmin, this.#calls);
     this.#health.addToServer(this.#server);
     addReflection(this.#server, [KeyBalancerService, KeyAdminService, Health]);
   }
@@ -81,10 +65,7 @@ export class GrpcServer {
   /** Health says NOT_SERVING. Resolves when no call runs any more; new ones are still taken, such as reports. */
   drained(): Promise<void> {
     this.#health.setServing(false);
-    if (this.#running === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#idle = resolve;
-    });
+    return this.#calls.idle();
   }
 
   /** Stops listening and lets what is sent arrive; after `graceMs` cuts what is left. */
