@@ -88,9 +88,9 @@ function costsInWords({ failed, fault }: Policy, { errorClass }: Finding): strin
     : 'nothing';
 }
 
-function retryInWords({ advice, cooldown }: Policy, { retryDelayMs }: Finding): string {
+function retryInWords({ advice, rests }: Policy, { retryDelayMs }: Finding): string {
   if (!advice.retry) return 'no: it would fail again';
-  const delay = cooldown === undefined ? Math.min(60_000, retryDelayMs ?? advice.delayMs) : advice.delayMs;
+  const delay = rests === 'nothing' ? Math.min(60_000, retryDelayMs ?? advice.delayMs) : advice.delayMs;
   const after = delay > 0 ? `after ${inWords(delay)}, growing` : 'at once';
   if (advice.excludeProject) return `${after}, with a key of another project`;
   if (advice.excludeKey) return `${after}, with another key`;

@@ -52,7 +52,7 @@ export function learn(
     finding !== undefined &&
     advice !== undefined &&
     policy!.fault === 'nobody' &&
-    !policy!.cooldown &&
+    policy!.rests === 'nothing' &&
     advice.retry
   ) {
     advice = { ...advice, delayMs: Math.min(LONGEST_DELAY_MS, finding.retryDelayMs ?? advice.delayMs) };

@@ -14,6 +14,9 @@ export interface Expected {
 /** One of the recorded failures, and what Gemini or the network does for a client to meet it. */
 export interface Failure {
   name: string;
+  httpStatus: number;
+  /** As it was recorded, which may be as the SDK showed it. */
+  text: string;
   expected: Expected;
   meets:
     | { by: 'answer'; error: CustomError }
@@ -32,6 +35,8 @@ interface Recorded {
 
 export const FAILURES: readonly Failure[] = (recorded as readonly Recorded[]).map((each) => ({
   name: each.name,
+  httpStatus: each.http_status,
+  text: typeof each.body === 'string' ? each.body : JSON.stringify(each.body),
   expected: each.expected,
   meets: meetingOf(each),
 }));
