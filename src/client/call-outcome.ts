@@ -30,7 +30,8 @@ const GIVEN_UP: CallOutcome = {
  *   throws Gemini's error   one failed that way, or some are not  FAILURE           Gemini's
  *                           seen and no other call reported it
  *   throws: no JSON         last answered an error that is none   FAILURE           Gemini's
- *   returns or throws       last answered an error                FAILURE           its own
+ *   returns or throws       last answered an error, or one was    FAILURE           its own
+ *                           part of a stream
  *   returns or throws       last answered well                    SUCCESS           its own
  *   returns or throws       still open                            FAILURE, given up its own
  *   returns or throws       none                                  UNUSED            its own
@@ -76,9 +77,18 @@ async function judged(
     const error = describeThrown(last.error, { apiKey, cancelled: wasCancelled(last.error, watch) });
     return { outcome: Outcome.FAILURE, error, geminis: false };
   }
-  if (last.errorBody === undefined) return SUCCESS;
+  if (last.errorBody === undefined) {
+    const error = errorInStream(watch, apiKey);
+    return error === undefined ? SUCCESS : { outcome: Outcome.FAILURE, error, geminis: false };
+  }
   const error = describeThrown({ status: last.status, body: await last.errorBody, name: 'ApiError' }, { apiKey });
   return { outcome: Outcome.FAILURE, error: { ...error, httpStatus: last.status }, geminis: false };
+}
+
+/** What the SDK takes for an empty chunk where it is an array, or its code no number: the stream just ends too early. */
+function errorInStream({ failures }: RequestWatch, apiKey: string): ProviderErrorInit | undefined {
+  const failure = failures.findLast(({ by }) => by === 'stream');
+  return failure?.by === 'stream' ? describeThrown(failure.said, { apiKey }) : undefined;
 }
 
 function isOfLease(thrown: unknown, error: ProviderErrorInit, watch: RequestWatch): boolean {

@@ -11,7 +11,7 @@ export type LastRequest =
 export type FailedRequest =
   | { by: 'answer'; status: number; at: number }
   | { by: 'silence'; at: number }
-  | { by: 'stream'; at: number };
+  | { by: 'stream'; at: number; said: string };
 
 /** Failures that are remembered: fn may make many requests. */
 const MOST_FAILURES = 16;
@@ -83,10 +83,15 @@ export class RequestWatch {
       return response;
     }
     let over = false;
+    const inStream: FailedRequest = { by: 'stream', at: 0, said: '' };
     return watchedBody(response, {
       failed: () => this.#failed({ by: 'silence', at: performance.now() }),
-      saidError: () => this.#failed({ by: 'stream', at: performance.now() }),
-      ended: () => {
+      saidError: () => {
+        inStream.at = performance.now();
+        if (!this.failures.includes(inStream)) this.#failed(inStream);
+      },
+      ended: (said) => {
+        inStream.said = said;
         if (!over) this.open--;
         over = true;
       },

@@ -69,8 +69,8 @@ function meetingOf({ name, http_status: status, body, shape }: Recorded): Failur
 export interface Way {
   name: string;
   wrapping: Wrapping;
-  /** The stream begins well, and the failure is one of its chunks. */
-  midStream: boolean;
+  /** The stream begins well, and the failure is one of its chunks; where the SDK swallows that, the call just seems to work. */
+  midStream: 'no' | 'thrown' | 'swallowed';
   /** Gives the text of the answer; throws what the SDK throws. */
   call: (ai: GoogleGenAI, model: string) => Promise<string>;
 }
@@ -106,9 +106,9 @@ const HTTP = [
 ] as const;
 const WRAPPINGS = { json: 'JSON', array: 'a JSON array', text: 'text/plain', sse: 'text/event-stream' } as const;
 
-/** Every way in which a client can meet the failure so that the SDK shows it. */
+/** Every way in which a client can meet the failure. */
 export function waysToMeet({ meets }: Failure): Way[] {
-  const as = { wrapping: 'json', midStream: false } as const;
+  const as = { wrapping: 'json', midStream: 'no' } as const;
   if (meets.by === 'live close') return [{ ...as, name: 'a live session', call: live }];
   const isPage = meets.by === 'fault' || typeof meets.error.body === 'string';
   if (isPage) return HTTP.map(({ by, call }) => ({ ...as, name: `a ${by}`, call }));
@@ -125,7 +125,10 @@ export function waysToMeet({ meets }: Failure): Way[] {
   );
   const { code } = (body as { error: { code?: unknown } }).error;
   // The SDK takes a chunk for an error by its number alone.
-  return typeof code !== 'number'
-    ? ways
-    : [...ways, { ...as, name: 'a chunk of a stream', midStream: true, call: stream }];
+  const midStream = typeof code === 'number' ? 'thrown' : 'swallowed';
+  return [
+    ...ways,
+    { ...as, name: 'a chunk of a stream', midStream, call: stream },
+    { name: 'a chunk of a stream that is an array', wrapping: 'array', midStream: 'swallowed', call: stream },
+  ];
 }
