@@ -6,10 +6,15 @@ export interface Address {
   /** "HOST:PORT" or "unix:/absolute/path". */
   text: string;
   target: string;
+  /** Whether what is sent there never leaves this machine. */
+  local: boolean;
 }
 
 const ALLOWED = 'HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051, or unix:PATH';
 const HOST_AND_PORT = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})$/;
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[(?:::1|(?:0{1,4}:){7}0{0,3}1)\])$/i;
+/** More than anybody has; each has a channel of its own. */
+const MOST_ADDRESSES = 64;
 
 export function parseAddress(address: string): Address {
   if (typeof address !== 'string') throw invalidOption('address', `a ${typeof address}`, ALLOWED);
@@ -17,11 +22,21 @@ export function parseAddress(address: string): Address {
     const path = address.slice('unix:'.length).replace(/^\/\/(?=\/)/, '');
     if (path === '' || path.includes('\0')) throw refused(address);
     const absolute = resolve(path);
-    return { text: `unix:${absolute}`, target: `unix:${absolute}` };
+    return { text: `unix:${absolute}`, target: `unix:${absolute}`, local: true };
   }
-  const port = HOST_AND_PORT.exec(address)?.[2];
-  if (port === undefined || Number(port) < 1 || Number(port) > 65_535) throw refused(address);
-  return { text: address, target: `dns:${address}` };
+  const [, host, port] = HOST_AND_PORT.exec(address) ?? [];
+  if (host === undefined || Number(port) < 1 || Number(port) > 65_535) throw refused(address);
+  return { text: address, target: `dns:${address}`, local: LOOPBACK.test(host) };
+}
+
+/** One address, or several in the order in which they are tried; never none. */
+export function parseAddresses(address: string | readonly string[]): Address[] {
+  if (!Array.isArray(address)) return [parseAddress(address as string)];
+  if (address.length < 1 || address.length > MOST_ADDRESSES) {
+    throw invalidOption('address', `a list of ${address.length}`, `1 to ${MOST_ADDRESSES} of ${ALLOWED}`);
+  }
+  const parsed = (address as readonly string[]).map(parseAddress);
+  return parsed.filter(({ target }, index) => parsed.findIndex((other) => other.target === target) === index);
 }
 
 function refused(address: string): Error {

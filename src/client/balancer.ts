@@ -14,6 +14,8 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** Longest time for the call, in milliseconds; then it rejects with code DEADLINE_EXCEEDED. */
   timeoutMs?: number | undefined;
+  /** Of a report that nobody waits for: it may wait up to 10 ms for others to go with it. */
+  relaxed?: boolean | undefined;
 }
 
 /** The unary methods of a service, camelCase, over messages. They reject with KeyBalancerError. */

@@ -31,6 +31,19 @@ export function remoteError(error: unknown, where: string, timeoutMs?: number): 
   });
 }
 
+/** A call that got no answer in its time. undefined: what its limit was is not known. */
+export function deadlineError(where: string, timeoutMs: number | undefined): KeyBalancerError {
+  const limit = timeoutMs === undefined ? 'its time limit' : `${timeoutMs / 1000} s`;
+  return new KeyBalancerError(`no answer from ${where} within ${limit}`, { code: 'DEADLINE_EXCEEDED' });
+}
+
+/** Whether a call failed before anything of it was sent, so that it may go elsewhere. */
+export function isUnsent(error: Partial<ServiceError>): boolean {
+  return error.code === status.UNAVAILABLE && UNSENT.test(error.details ?? '');
+}
+
+const UNSENT = /^(?:No connection established|Name resolution failed|Failed to connect)/;
+
 /** What some of the transport's words mean. Whoever answers, but not in HTTP/2, may well be the server's other door. */
 const WORDS_OF: readonly [RegExp, string][] = [
   [/name resolution/i, 'unknown host'],
@@ -44,10 +57,7 @@ function transportError(
   where: string,
   timeoutMs: number | undefined,
 ): KeyBalancerError {
-  if (name === 'DEADLINE_EXCEEDED') {
-    const limit = timeoutMs === undefined ? 'its time limit' : `${timeoutMs / 1000} s`;
-    return new KeyBalancerError(`no answer from ${where} within ${limit}`, { code: name });
-  }
+  if (name === 'DEADLINE_EXCEEDED') return deadlineError(where, timeoutMs);
   if (name === 'UNAVAILABLE') {
     const why = /\bE[A-Z_]{3,}\b/.exec(details)?.[0] ?? WORDS_OF.find(([words]) => words.test(details))?.[1];
     const message = `no KeyBalancer answers at ${where}${why === undefined ? '' : ` (${why})`}`;
