@@ -15,9 +15,9 @@ import { tempDir } from '../support/temp-dir.ts';
 const KEYS = 100;
 const AT_ONCE = 500;
 const WARM_UP = 15_000;
-const PAIRS = 50_000;
-/** A lease that is kept takes at least 200 bytes: 50,000 would be 10 MB. */
-const MOST_GROWTH = 7 * 2 ** 20;
+const PAIRS = 100_000;
+/** A lease that is kept takes at least 200 bytes: 100,000 would be 20 MB. */
+const MOST_GROWTH = 14 * 2 ** 20;
 
 type NewOperation = Pick<Operation, 'operation'>;
 
@@ -69,7 +69,7 @@ function rowCounts(dataDir: string): Record<string, number> {
   return Object.fromEntries(counts);
 }
 
-describe('a server that gave 50,000 leases', () => {
+describe('a server that gave 100,000 leases', () => {
   test('remembers those that are open, and nothing of those that have ended', async () => {
     const dataDir = tempDir();
     const server = await ServerProcess.start({ dataDir, nodeOptions: SMALL_HEAP });

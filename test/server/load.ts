@@ -97,7 +97,8 @@ export class LoadClient {
   #report(leaseId: string): Step {
     const dice = this.#random();
     const outcome = dice < 0.7 ? Outcome.SUCCESS : dice < 0.9 ? Outcome.FAILURE : Outcome.UNUSED;
-    const error = { httpStatus: 503, status: 'UNAVAILABLE', message: 'The model is overloaded.' };
+    // Rests nothing, so that leases go on.
+    const error = { httpStatus: 500, status: 'INTERNAL', message: 'An internal error has occurred.' };
     let first = true;
     const make = async (balancer: Balancer): Promise<void> => {
       const isFirst = first;
