@@ -53,7 +53,7 @@ interface Dispatcher {
  * fetch without Node's limit of 300 s on headers and body: long generations take longer, and the SDK lifts the limit
  * only where it calls fetch itself.
  */
-const patientFetch: typeof globalThis.fetch = (input, init) =>
+export const patientFetch: typeof globalThis.fetch = (input, init) =>
   fetch(input, { dispatcher: withoutLimits, ...init } as RequestInit);
 
 const withoutLimits: Dispatcher = {

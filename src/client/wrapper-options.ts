@@ -92,7 +92,7 @@ export function shownType(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
-function checkGenAI(genai: GenAIOptions | undefined): void {
+export function checkGenAI(genai: GenAIOptions | undefined): void {
   if (genai === undefined) return;
   if (typeof genai !== 'object' || genai === null) throw invalidOption('genai', shownType(genai), 'options of the SDK');
   const given = genai as Record<string, unknown>;

@@ -1,18 +1,46 @@
 import { type CustomError, type ErrorTemplate, errorTemplate, type Wrapping } from './errors.ts';
 
-/** What a request asks for. Both legs of an upload are `files.upload`; whatever the fake does not know is `other`. */
-export type FakeMethod =
-  | 'models.list'
-  | 'models.get'
-  | 'generateContent'
-  | 'streamGenerateContent'
-  | 'countTokens'
-  | 'files.upload'
-  | 'files.list'
-  | 'files.get'
-  | 'files.delete'
-  | 'files.download'
-  | 'other';
+const GENERATION = ['generateContent', 'streamGenerateContent'] as const;
+/** What also uses a model's quota with Gemini. The fake counts none of it, but a 429 that a behaviour asks for refuses it. */
+const OTHER_GENERATION = ['embedContent', 'batches.create', 'interactions.create', 'live'] as const;
+const MODEL_CALLS = [...GENERATION, ...OTHER_GENERATION, 'countTokens'] as const;
+const EVERYTHING = [
+  ...MODEL_CALLS,
+  'models.list',
+  'models.get',
+  'files.upload',
+  'files.list',
+  'files.get',
+  'files.delete',
+  'files.download',
+  'caches.create',
+  'caches.list',
+  'caches.get',
+  'caches.update',
+  'caches.delete',
+  'batches.list',
+  'batches.get',
+  'batches.cancel',
+  'batches.delete',
+  'fileSearchStores.create',
+  'fileSearchStores.list',
+  'fileSearchStores.get',
+  'fileSearchStores.delete',
+  'fileSearchStores.importFile',
+  'operations.get',
+  'tunings.create',
+  'tunings.get',
+  'interactions.get',
+  'interactions.cancel',
+  'interactions.delete',
+  'other',
+] as const;
+
+/**
+ * What a request asks for. All legs of an upload, also of one to a file search store, are `files.upload`; a live session, with
+ * whatever it says, is one `live`; whatever the fake does not know is `other`.
+ */
+export type FakeMethod = (typeof EVERYTHING)[number];
 
 /** How a connection is lost: before any byte of the answer; after its first part; or, for streams, ended as if all were well but without the last chunk. */
 export type Cut = 'beforeAnswer' | 'midStream' | 'quietly';
@@ -82,29 +110,18 @@ const NAMED: Record<BehaviourName, BehaviourSpec> = {
   badGateway: { error: 'bad_gateway_502_html' },
 };
 
-const STREAMS: readonly FakeMethod[] = ['streamGenerateContent'];
-const GENERATION: readonly FakeMethod[] = ['generateContent', ...STREAMS];
-const MODEL_CALLS: readonly FakeMethod[] = [...GENERATION, 'countTokens'];
-const EVERYTHING: readonly FakeMethod[] = [
-  ...MODEL_CALLS,
-  'models.list',
-  'models.get',
-  'files.upload',
-  'files.list',
-  'files.get',
-  'files.delete',
-  'files.download',
-  'other',
-];
+const STREAMS: readonly FakeMethod[] = ['streamGenerateContent', 'interactions.create'];
 
 const ERROR_REACH: Record<ErrorTemplate['reach'], readonly FakeMethod[]> = {
   everything: EVERYTHING,
   modelCalls: MODEL_CALLS,
-  generation: GENERATION,
+  generation: [...GENERATION, ...OTHER_GENERATION],
 };
 
+type ReachingPart = keyof Limits | 'delayMs' | 'cut' | 'chunkDelayMs' | 'chunks' | 'errorMidStream';
+
 /** The methods that each part of a behaviour can change. */
-const REACH = {
+const REACH: Record<ReachingPart, readonly FakeMethod[]> = {
   minuteLimit: GENERATION,
   dayLimit: GENERATION,
   minuteTokenLimit: GENERATION,
@@ -113,9 +130,9 @@ const REACH = {
   cut: EVERYTHING,
   chunkDelayMs: STREAMS,
   chunks: STREAMS,
-  errorMidStream: STREAMS,
-} as const;
-const PARTS = Object.keys(REACH) as (keyof typeof REACH)[];
+  errorMidStream: [...STREAMS, 'live'],
+};
+const PARTS = Object.keys(REACH) as ReachingPart[];
 
 const NUMBER_FIELDS = [
   'minuteLimit',

@@ -8,6 +8,8 @@ export interface Target {
   version: string;
   model: string | undefined;
   fileId: string | undefined;
+  /** Of another resource, such as `cachedContents/abc` or `fileSearchStores/abc/operations/def`. */
+  name: string | undefined;
   query: URLSearchParams;
 }
 
@@ -25,23 +27,21 @@ export interface Call extends Target {
 export function targetOf(httpMethod: string, url: string): Target {
   const { pathname, searchParams: query } = URL.parse(url, 'http://fake') ?? new URL('http://fake');
   const [, upload, version = '', path = ''] = /^\/(upload\/)?(v\d\w*)\/(.*)$/.exec(pathname) ?? [];
-  const target: Target = { method: 'other', version, model: undefined, fileId: undefined, query };
+  const target: Target = { method: 'other', version, model: undefined, fileId: undefined, name: undefined, query };
   const verb = (method: FakeMethod, more: Partial<Target> = {}): Target => ({ ...target, method, ...more });
 
-  if (upload !== undefined) return httpMethod === 'POST' && path === 'files' ? verb('files.upload') : target;
-  const [, collection, id, action] = /^(models|files)(?:\/([^/:]+))?(?::(\w+))?$/.exec(path) ?? [];
+  if (upload !== undefined) {
+    const [, store] = /^(fileSearchStores\/[^/:]+):uploadToFileSearchStore$/.exec(path) ?? [];
+    return httpMethod === 'POST' && (path === 'files' || store !== undefined)
+      ? verb('files.upload', { name: store })
+      : target;
+  }
+  const operation = /^[^:]+\/operations\/[^/:]+$/.test(path);
+  if (operation) return httpMethod === 'GET' ? verb('operations.get', { name: decoded(path) }) : target;
+  const [, collection = '', id, action] = /^([A-Za-z]+)(?:\/([^/:]+))?(?:[:/](\w+))?$/.exec(path) ?? [];
   const name = id === undefined ? undefined : decoded(id);
-  switch (`${httpMethod} ${collection}${name === undefined ? '' : '/id'}${action === undefined ? '' : `:${action}`}`) {
-    case 'GET models':
-      return verb('models.list');
-    case 'GET models/id':
-      return verb('models.get', { model: name });
-    case 'POST models/id:generateContent':
-      return verb('generateContent', { model: name });
-    case 'POST models/id:streamGenerateContent':
-      return verb('streamGenerateContent', { model: name });
-    case 'POST models/id:countTokens':
-      return verb('countTokens', { model: name });
+  const what = `${httpMethod} ${collection}${name === undefined ? '' : '/id'}${action === undefined ? '' : `:${action}`}`;
+  switch (what) {
     case 'GET files':
       return verb('files.list');
     case 'GET files/id':
@@ -50,10 +50,49 @@ export function targetOf(httpMethod: string, url: string): Target {
       return verb('files.delete', { fileId: name });
     case 'GET files/id:download':
       return verb('files.download', { fileId: name });
-    default:
-      return target;
+    case 'POST tunedModels/id:generateContent':
+      return verb('generateContent', { model: `tunedModels/${name}`, name: `tunedModels/${name}` });
   }
+  const ofModel = Object.hasOwn(MODEL_METHODS, what) ? MODEL_METHODS[what] : undefined;
+  if (ofModel !== undefined) return verb(ofModel, { model: name });
+  const ofResource = Object.hasOwn(RESOURCE_METHODS, what) ? RESOURCE_METHODS[what] : undefined;
+  return ofResource === undefined ? target : verb(ofResource, { name: name && `${collection}/${name}` });
 }
+
+const MODEL_METHODS: Readonly<Record<string, FakeMethod>> = {
+  'GET models': 'models.list',
+  'GET models/id': 'models.get',
+  'POST models/id:generateContent': 'generateContent',
+  'POST models/id:streamGenerateContent': 'streamGenerateContent',
+  'POST models/id:countTokens': 'countTokens',
+  'POST models/id:embedContent': 'embedContent',
+  'POST models/id:batchEmbedContents': 'embedContent',
+  'POST models/id:batchGenerateContent': 'batches.create',
+  'POST models/id:asyncBatchEmbedContent': 'batches.create',
+};
+
+const RESOURCE_METHODS: Readonly<Record<string, FakeMethod>> = {
+  'POST cachedContents': 'caches.create',
+  'GET cachedContents': 'caches.list',
+  'GET cachedContents/id': 'caches.get',
+  'PATCH cachedContents/id': 'caches.update',
+  'DELETE cachedContents/id': 'caches.delete',
+  'GET batches': 'batches.list',
+  'GET batches/id': 'batches.get',
+  'POST batches/id:cancel': 'batches.cancel',
+  'DELETE batches/id': 'batches.delete',
+  'POST fileSearchStores': 'fileSearchStores.create',
+  'GET fileSearchStores': 'fileSearchStores.list',
+  'GET fileSearchStores/id': 'fileSearchStores.get',
+  'DELETE fileSearchStores/id': 'fileSearchStores.delete',
+  'POST fileSearchStores/id:importFile': 'fileSearchStores.importFile',
+  'POST tunedModels': 'tunings.create',
+  'GET tunedModels/id': 'tunings.get',
+  'POST interactions': 'interactions.create',
+  'GET interactions/id': 'interactions.get',
+  'POST interactions/id:cancel': 'interactions.cancel',
+  'DELETE interactions/id': 'interactions.delete',
+};
 
 /** The whole body; undefined when it is larger than `maxBytes`, of which no more than that is kept. Rejects when the client leaves. */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | undefined> {

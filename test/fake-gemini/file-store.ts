@@ -26,6 +26,8 @@ export interface Upload {
   apiKey: string;
   project: string;
   fileId: string;
+  /** The file search store that it goes to, instead of the files. */
+  store: string | undefined;
   displayName: string | undefined;
   mimeType: string;
   parts: Buffer[];
@@ -82,6 +84,11 @@ export class FileStore {
     };
     this.#files.set(upload.fileId, { project: upload.project, resource, bytes });
     return resource;
+  }
+
+  /** Ends an upload that goes elsewhere. */
+  drop(uploadId: string): void {
+    this.#uploads.delete(uploadId);
   }
 
   has(fileId: string): boolean {

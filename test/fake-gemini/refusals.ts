@@ -52,3 +52,13 @@ export function behaviourFailed(error: unknown): Answer {
     reach: 'everything',
   });
 }
+
+/** As for files. */
+export function cacheRefused(): Answer {
+  return refusal(withMessage('file_other_key_403', 'CachedContent not found (or permission denied)'));
+}
+
+export function tunedModelRefused(name: string): Answer {
+  const message = `You do not have permission to access tuned model ${name} or it may not exist.`;
+  return refusal(withMessage('file_other_key_403', message));
+}

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Counts } from './counts.ts';
 import { Fake } from './fake.ts';
 import type { FakeGeminiOptions } from './options.ts';
@@ -29,6 +30,12 @@ export interface FakeGemini extends AsyncDisposable {
 export async function startFakeGemini(options: FakeGeminiOptions = {}): Promise<FakeGemini> {
   const fake = new Fake(options);
   const server = createServer((request, response) => void fake.handle(request, response));
+  const upgraded = new Set<Duplex>();
+  server.on('upgrade', (request, socket) => {
+    upgraded.add(socket);
+    socket.once('close', () => upgraded.delete(socket));
+    fake.upgrade(request, socket);
+  });
   // A client must not find that a kept connection was closed just as it sends: that looks like a fault of the network.
   server.keepAliveTimeout = 3_600_000;
   await new Promise<void>((resolve, reject) => {
@@ -42,6 +49,7 @@ export async function startFakeGemini(options: FakeGeminiOptions = {}): Promise<
     closed ??= new Promise((resolve) => {
       server.close(() => resolve());
       server.closeAllConnections();
+      for (const socket of upgraded) socket.destroy();
     });
     return closed;
   };

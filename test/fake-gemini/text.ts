@@ -29,6 +29,24 @@ export function promptOf(body: unknown): string {
     .join('');
 }
 
+/** The call of a declared function whose name the prompt has, and which is not answered yet. It has no arguments. */
+export function functionCallOf(body: unknown): { name: string; args: object } | undefined {
+  if (functionResponseOf(body) !== undefined) return undefined;
+  const prompt = promptOf(body);
+  const declared = list(field(body, 'tools')).flatMap((tool) => list(field(tool, 'functionDeclarations')));
+  const name = declared
+    .map((each) => field(each, 'name'))
+    .find((each) => typeof each === 'string' && prompt.includes(each));
+  return typeof name === 'string' ? { name, args: {} } : undefined;
+}
+
+/** What a function gave back, as JSON, where the last content is that. */
+export function functionResponseOf(body: unknown): string | undefined {
+  const responses = partsOf(list(field(body, 'contents')).at(-1)).map((part) => field(part, 'functionResponse'));
+  const found = responses.find((response) => response !== undefined);
+  return found === undefined ? undefined : JSON.stringify(field(found, 'response') ?? {});
+}
+
 /** Ids of the uploaded files that the contents name. */
 export function fileIdsOf(body: unknown): string[] {
   const ids: string[] = [];

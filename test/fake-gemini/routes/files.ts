@@ -1,13 +1,16 @@
 import type { Answer } from '../answer.ts';
 import type { Call } from '../call.ts';
 import type { FileStore, Upload } from '../file-store.ts';
+import type { OwnedStore } from '../owned-store.ts';
 import { page } from '../page.ts';
 import { badRequest, fileRefused, malformedJson, notFound, tooLarge } from '../refusals.ts';
 import { field } from '../text.ts';
+import { storeOperation } from './file-search-stores.ts';
 
 /** `baseUrl` is where the fake listens, without a version. */
 interface World {
   files: FileStore;
+  owned: OwnedStore;
   baseUrl: string;
   maxFileBytes: number;
 }
@@ -50,7 +53,8 @@ export function downloadFile(call: Call, { files }: World): Answer {
     : { kind: 'bytes', bytes: file.bytes, contentType: file.resource.mimeType };
 }
 
-function start(call: Call, { files, baseUrl }: World): Answer {
+function start(call: Call, { files, owned, baseUrl }: World): Answer {
+  if (call.name !== undefined && owned.get(call.name, call.project) === undefined) return notFound();
   if (call.bytes.length > 0 && (typeof call.json !== 'object' || call.json === null)) return malformedJson();
   const file = field(call.json, 'file');
   const name = field(file, 'name');
@@ -64,6 +68,7 @@ function start(call: Call, { files, baseUrl }: World): Answer {
     apiKey: call.apiKey,
     project: call.project,
     fileId: named ?? files.newId(),
+    store: call.name,
     displayName: typeof displayName === 'string' ? displayName : undefined,
     mimeType: String(
       call.headers['x-goog-upload-header-content-type'] ?? field(file, 'mimeType') ?? 'application/octet-stream',
@@ -71,13 +76,14 @@ function start(call: Call, { files, baseUrl }: World): Answer {
     parts: [],
     size: 0,
   });
-  const url = `${baseUrl}/upload/${call.version}/files?upload_id=${uploadId}&upload_protocol=resumable`;
+  const to = call.name === undefined ? 'files' : `${call.name}:uploadToFileSearchStore`;
+  const url = `${baseUrl}/upload/${call.version}/${to}?upload_id=${uploadId}&upload_protocol=resumable`;
   return { kind: 'json', body: {}, headers: { 'x-goog-upload-url': url, 'x-goog-upload-status': 'active' } };
 }
 
 function proceed(
   call: Call,
-  { files, baseUrl, maxFileBytes }: World,
+  { files, owned, baseUrl, maxFileBytes }: World,
   uploadId: string,
   upload: Upload,
   commands: string[],
@@ -99,6 +105,11 @@ function proceed(
       headers: { 'x-goog-upload-status': 'active', 'x-goog-upload-size-received': String(upload.size) },
     };
   }
+  const final = { 'x-goog-upload-status': 'final' };
+  if (upload.store !== undefined) {
+    files.drop(uploadId);
+    return { kind: 'json', body: storeOperation(upload.store, upload.project, owned), headers: final };
+  }
   const file = files.finish(uploadId, upload, `${baseUrl}/${call.version}`);
-  return { kind: 'json', body: { file }, headers: { 'x-goog-upload-status': 'final' } };
+  return { kind: 'json', body: { file }, headers: final };
 }

@@ -1,0 +1,66 @@
+import { randomUUID } from 'node:crypto';
+import { GoogleGenAI } from '@google/genai';
+import { geminiBaseUrlOf } from '../config.ts';
+import { invalidOption } from '../errors.ts';
+import { type GenAIOptions, patientFetch } from '../leased-genai.ts';
+import { checkGenAI } from '../wrapper-options.ts';
+import { withAffinity } from './call-scope.ts';
+import type { GenAIContext } from './context.ts';
+import { leasedFetch } from './leased-fetch.ts';
+import { leaseSessions } from './leased-live.ts';
+import { inPlainEnvironment } from './plain-environment.ts';
+import { tellAttempts, withoutOwnRetries } from './sdk-clients.ts';
+
+/** The SDK wants a key. This is none, and no request goes out with it. */
+const PLACEHOLDER = 'leased-by-keybalancer';
+
+/**
+ * A real GoogleGenAI whose every HTTP request, and every live session, is made with a leased key, reported, and tried again with
+ * others while that helps. Options are the SDK's own, less what the lease decides. Of the environment only the base URL counts,
+ * KEYBALANCER_GEMINI_BASE_URL or GOOGLE_GEMINI_BASE_URL, as it does for what the balancer asks of Gemini itself.
+ */
+export function createLeasedGenAI(context: GenAIContext, options: GenAIOptions = {}): GoogleGenAI {
+  checkGenAI(options);
+  const inner = (options.httpOptions?.fetch ?? patientFetch) as typeof fetch;
+  const baseUrl = options.httpOptions?.baseUrl ?? checkedBaseUrl(geminiBaseUrlOf());
+  const make = (apiKey: string): GoogleGenAI =>
+    inPlainEnvironment(
+      () =>
+        new GoogleGenAI({
+          ...options,
+          vertexai: false,
+          apiKey,
+          httpOptions: {
+            ...options.httpOptions,
+            baseUrl,
+            fetch: leasedFetch(context, inner),
+          },
+        }),
+    );
+  const ai = make(PLACEHOLDER);
+  tellAttempts(ai);
+  withoutOwnRetries(ai);
+  keepChatsTogether(ai);
+  leaseSessions(ai, context, make);
+  return ai;
+}
+
+/** Requests to a place that is none would fail one after the other, each with another key. */
+function checkedBaseUrl(url: string): string {
+  if (/^https?:$/.test(URL.parse(url)?.protocol ?? '')) return url;
+  throw invalidOption('the base URL in the environment', JSON.stringify(url), 'an http or https URL');
+}
+
+/** The turns of a chat are made with the same key while it is free and well: what Gemini caches of them is the project's. */
+function keepChatsTogether({ chats }: GoogleGenAI): void {
+  const create = chats.create.bind(chats);
+  chats.create = (params) => {
+    const chat = create(params);
+    const id = randomUUID();
+    const sendMessage = chat.sendMessage.bind(chat);
+    const sendMessageStream = chat.sendMessageStream.bind(chat);
+    chat.sendMessage = (message) => withAffinity(id, () => sendMessage(message));
+    chat.sendMessageStream = (message) => withAffinity(id, () => sendMessageStream(message));
+    return chat;
+  };
+}

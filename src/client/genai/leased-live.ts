@@ -1,0 +1,169 @@
+import { inspect } from 'node:util';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import type { GoogleGenAI, LiveServerMessage } from '@google/genai';
+import { describeThrown } from '../../gemini/describe-thrown.ts';
+import { normalizeModel } from '../../gemini/model-name.ts';
+import { redact } from '../../gemini/redact.ts';
+import { type Lease, Outcome, type ReportResultResponse } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import { attachAttempts } from '../attempts.ts';
+import { HeldLease } from '../held-lease.ts';
+import { maskKeys } from '../mask-keys.ts';
+import type { Reports } from '../reports.ts';
+import { tokenUsage } from '../token-usage.ts';
+import type { GenAIContext } from './context.ts';
+import { isShortage, LeaseSearch } from './lease-search.ts';
+import { type LineCallbacks, LiveLine } from './live-line.ts';
+import { classOf, Retries, toldInTime } from './retries.ts';
+
+interface LiveSession {
+  close(): void;
+}
+
+/** Closes that end a session in good order: done, going away, without a word. */
+const WELL = new Set([1000, 1001, 1005]);
+
+/**
+ * Makes each live session with a lease of its own, which lasts as long as the session. `make`: a client with the lease's key, as
+ * the key stands in the address of the WebSocket. Another key is tried while the session is not set up.
+ */
+export function leaseSessions(ai: GoogleGenAI, context: GenAIContext, make: (apiKey: string) => GoogleGenAI): void {
+  ai.live.connect = (params) =>
+    connected(context, 'live.connect', params, params.config?.sessionResumption?.handle, (apiKey, inner) =>
+      make(apiKey).live.connect(inner),
+    );
+  ai.live.music.connect = (params) =>
+    connected(context, 'live.music.connect', params, undefined, (apiKey, inner) =>
+      make(apiKey).live.music.connect(inner),
+    );
+}
+
+async function connected<P, S extends LiveSession>(
+  context: GenAIContext,
+  method: string,
+  params: P & { model: string; callbacks?: unknown },
+  handle: string | undefined,
+  connect: (apiKey: string, params: P) => Promise<S>,
+): Promise<S> {
+  const { balancer, reports } = await context.connected();
+  const model = normalizeModel(params.model) ?? '';
+  const notify: ConstructorParameters<typeof Retries>[3] = (event) => {
+    try {
+      context.notify({ ...event, method, model });
+    } catch {
+      // A listener's mistake is no reason to fail a session.
+    }
+  };
+  const { pool, maxWait, maxRetries, retryDelay } = context.settings;
+  const wanted = { pool, model, estimatedTokens: 0n, affinityKey: '' };
+  const leases = new LeaseSearch({ balancer, reports }, wanted, maxWait ?? maxRetries * retryDelay, undefined);
+  const retries = new Retries(context, leases, undefined, notify);
+  if (handle !== undefined) leases.boundTo = context.origins.of([resumption(handle)]);
+  const apiKeys: string[] = [];
+  let failure: { thrown: unknown } | undefined;
+  let line: LiveLine | undefined;
+  const ending = (): unknown => {
+    line?.flush();
+    const masked = maskKeys(failure?.thrown, apiKeys);
+    attachAttempts(masked, retries.attempts);
+    return masked;
+  };
+  for (;;) {
+    let lease: Lease;
+    const askedAt = performance.now();
+    try {
+      lease = await leases.next();
+    } catch (error) {
+      if (isShortage(error)) {
+        const { reason, retryAfterMs } = error;
+        notify({ type: 'exhausted', reason, retryAfterMs, attempts: retries.attempts.length });
+      }
+      throw failure === undefined ? error : ending();
+    }
+    const { keyId, project, apiKey } = lease;
+    const startedAt = performance.now();
+    notify({ type: 'lease', keyId, project, waitedMs: startedAt - askedAt, attempt: retries.attempts.length });
+    apiKeys.push(apiKey);
+    const held = new HeldLease(balancer, lease);
+    line = new LiveLine(params.callbacks as LineCallbacks | undefined);
+    const current = line;
+    const report = (error: unknown): Promise<ReportResultResponse | undefined> =>
+      reportSession(reports, lease, error, performance.now() - startedAt, current.usage, notify);
+    try {
+      const opening = connect(apiKey, { ...params, callbacks: current.callbacks });
+      // One kind of session never learns that its connection failed.
+      const session = await Promise.race([opening, current.failedToOpen]);
+      hideKey(session, apiKey, model);
+      const close = session.close.bind(session);
+      session.close = () => {
+        current.leave();
+        close();
+      };
+      current.onHandle = (newHandle) => context.origins.remember([resumption(newHandle)], lease);
+      current.open((event) => {
+        held.letGo();
+        const well = current.left || WELL.has(event.code);
+        void report(well ? undefined : { code: event.code, reason: event.reason });
+      });
+      return session;
+    } catch (thrown) {
+      held.letGo();
+      failure = { thrown };
+      const startedMs = performance.now() - startedAt;
+      const told = await report(thrown);
+      retries.attempts.push({ keyId, errorClass: classOf(told), latencyMs: Math.round(startedMs) });
+      if (!(await retries.follow(told, keyId))) throw ending();
+    }
+  }
+}
+
+/** `error`: what ended it; undefined: it ended well. */
+async function reportSession(
+  reports: Reports,
+  { leaseId, keyId, apiKey }: Lease,
+  error: unknown,
+  latencyMs: number,
+  usageMetadata: LiveServerMessage['usageMetadata'],
+  notify: ConstructorParameters<typeof Retries>[3],
+): Promise<ReportResultResponse | undefined> {
+  const usage = tokenUsage({
+    usageMetadata: usageMetadata && { ...usageMetadata, candidatesTokenCount: usageMetadata.responseTokenCount },
+  });
+  const described = error === undefined ? undefined : describeThrown(error, { apiKey });
+  // What is not Gemini's, such as a mistake in the parameters, is no fault of the key; nor was it used.
+  const outcome = error === undefined ? Outcome.SUCCESS : described === undefined ? Outcome.UNUSED : Outcome.FAILURE;
+  const sending = reports.send(
+    {
+      leaseId,
+      outcome,
+      latency: durationFromMs(Math.round(latencyMs)),
+      ...(described === undefined ? {} : { error: described }),
+      ...(usage === undefined ? {} : { usage }),
+    },
+    keyId,
+  );
+  const told = await toldInTime(sending);
+  notify({
+    type: 'report',
+    keyId,
+    outcome: outcome === Outcome.SUCCESS ? 'success' : outcome === Outcome.FAILURE ? 'failure' : 'unused',
+    errorClass: outcome === Outcome.FAILURE ? classOf(told) : '',
+    httpStatus: described?.httpStatus ?? 0,
+    latencyMs,
+    inputTokens: Number(usage?.inputTokens ?? 0),
+    outputTokens: Number(usage?.outputTokens ?? 0),
+  });
+  return told;
+}
+
+/** A handle to go on with a session is good in the project of the session. */
+function resumption(handle: string): string {
+  return `live/${handle.slice(-256)}`;
+}
+
+/** The SDK keeps the address, and the key in it, on what a session is made of. */
+function hideKey(session: object, apiKey: string, model: string): void {
+  const { conn } = session as { conn?: { url?: string; ws?: { _url?: string } } };
+  if (typeof conn?.url === 'string') conn.url = redact(conn.url, apiKey);
+  if (typeof conn?.ws?._url === 'string') conn.ws._url = redact(conn.ws._url, apiKey);
+  Object.defineProperty(session, inspect.custom, { value: () => `LiveSession { model: '${model}' }` });
+}

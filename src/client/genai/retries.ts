@@ -1,0 +1,99 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { durationMs } from '@bufbuild/protobuf/wkt';
+import {
+  ErrorClassSchema,
+  type ReportResultResponse,
+  type RetryAdvice,
+} from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { Attempt } from '../attempts.ts';
+import type { ClientEvent } from '../events.ts';
+import type { GenAIContext } from './context.ts';
+import type { LeaseSearch } from './lease-search.ts';
+
+type Advice = Pick<RetryAdvice, 'retry' | 'delay' | 'excludeKeyIds' | 'excludeProjects'>;
+export type Notify = (event: WithoutRequest<ClientEvent>) => void;
+type WithoutRequest<T> = T extends unknown ? Omit<T, 'method' | 'model'> : never;
+
+/** Where the balancer could not advise: another key may help, and the next report brings advice. */
+const UNADVISED: Advice = { retry: true, excludeKeyIds: [], excludeProjects: [] };
+/** Who is told to come back later than this is better told so than kept. */
+const LONGEST_PAUSE_MS = 30_000;
+/** Longest wait of a request for the answer to its report, which is sent again behind its back. */
+const REPORT_WAIT_MS = 1_500;
+const MOST_PROJECTS = 8;
+
+/** The tries of one request, and whether another follows. */
+export class Retries {
+  readonly attempts: Attempt[] = [];
+  readonly #context: GenAIContext;
+  readonly #leases: LeaseSearch;
+  readonly #signal: AbortSignal | undefined;
+  readonly #notify: Notify;
+  /** Tries besides those that looked for a resource. */
+  #retries = 0;
+  /** Projects in which a resource of unknown origin was looked for. */
+  #searched = 0;
+
+  constructor(context: GenAIContext, leases: LeaseSearch, signal: AbortSignal | undefined, notify: Notify) {
+    this.#context = context;
+    this.#leases = leases;
+    this.#signal = signal;
+    this.#notify = notify;
+  }
+
+  /** Prepares another try, as the balancer advises. False: none is to be made. */
+  async follow(told: ReportResultResponse | undefined, keyId: string): Promise<boolean> {
+    // A report that was sent twice, because its answer was lost, is answered without advice.
+    const advice = told?.retryAdvice ?? { ...UNADVISED, excludeKeyIds: [keyId] };
+    const { settings, spend } = this.#context;
+    const advised = advice.delay === undefined ? 0 : durationMs(advice.delay);
+    if (!advice.retry || this.#retries >= settings.maxRetries || advised > LONGEST_PAUSE_MS) return false;
+    if (spend?.spend() === false) return false;
+    this.#retries++;
+    this.#leases.leaveOut(advice.excludeKeyIds, advice.excludeProjects);
+    const delayMs = advised === 0 ? 0 : Math.max(advised, settings.retryDelay);
+    this.#tell(keyId, told, delayMs, false);
+    const signal = this.#signal;
+    if (delayMs > 0) await sleep(delayMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
+    return true;
+  }
+
+  /** Prepares a look for a resource in another project: the one exception to that its failure is not tried again. */
+  search({ keyId, project }: { keyId: string; project: string }, told: ReportResultResponse | undefined): boolean {
+    this.#searched++;
+    if (this.#searched >= (this.#context.settings.maxProjects ?? MOST_PROJECTS)) return false;
+    this.#leases.leaveOut([keyId], project === '' ? [] : [project]);
+    this.#tell(keyId, told, 0, true);
+    return true;
+  }
+
+  #tell(keyId: string, told: ReportResultResponse | undefined, delayMs: number, search: boolean): void {
+    const attempt = this.attempts.length;
+    this.#notify({ type: 'retry', keyId, errorClass: classOf(told), delayMs, attempt, search });
+  }
+}
+
+/** The answer to a report; undefined: it takes longer than a request waits. */
+export function toldInTime(
+  sending: Promise<ReportResultResponse | undefined>,
+): Promise<ReportResultResponse | undefined> {
+  return within(REPORT_WAIT_MS, sending);
+}
+
+/** ErrorClass name; "UNKNOWN" where the balancer did not say. */
+export function classOf(told: ReportResultResponse | undefined): string {
+  return (told && ErrorClassSchema.value[told.errorClass]?.localName) || 'UNKNOWN';
+}
+
+/** undefined: it took longer. */
+export async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const patience = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
+  });
+  try {
+    return await Promise.race([promise, patience]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

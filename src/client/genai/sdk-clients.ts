@@ -1,0 +1,73 @@
+import type { GoogleGenAI } from '@google/genai';
+import { withAttempts } from './call-scope.ts';
+
+type Method = (...args: unknown[]) => unknown;
+type Methods = Record<string, unknown>;
+
+/** The resources of the SDK's newer half, which retries by itself. */
+const NEWER = ['interactions', 'webhooks', 'agents', 'triggers', 'environments', 'credentials', 'voices'] as const;
+
+/**
+ * Hangs the tries on what requests end with. What the SDK throws for an HTTP error is made by it, from a response: only around its
+ * one way to send requests is it known whose tries they were. Without such a way, in another version, errors come without.
+ */
+export function tellAttempts(ai: GoogleGenAI): void {
+  const { apiClient } = ai as unknown as { apiClient?: Methods };
+  if (apiClient === undefined) return;
+  for (const name of ['request', 'requestStream']) {
+    const send = apiClient[name];
+    if (typeof send !== 'function') continue;
+    apiClient[name] = (...args: unknown[]) => withAttempts(async () => (send as Method).apply(apiClient, args));
+  }
+}
+
+/**
+ * Interactions and the like retry up to four times with the same key, which here would multiply the tries. The SDK takes a
+ * setting against that for each call, and reads the same one from the client that it builds for the resource.
+ */
+export function withoutOwnRetries(ai: GoogleGenAI): void {
+  for (const name of NEWER) {
+    let prepared: object | undefined;
+    const get = inheritedGetter(ai, name);
+    if (get === undefined) continue;
+    Object.defineProperty(ai, name, {
+      configurable: true,
+      enumerable: false,
+      get() {
+        prepared ??= prepare(get.call(ai) as Methods);
+        return prepared;
+      },
+    });
+  }
+}
+
+function inheritedGetter(object: object, name: string): (() => unknown) | undefined {
+  for (let holder: object | null = object; holder !== null; holder = Object.getPrototypeOf(holder) as object | null) {
+    const getter = Object.getOwnPropertyDescriptor(holder, name)?.get;
+    if (getter !== undefined) return getter;
+  }
+  return undefined;
+}
+
+function prepare(resource: Methods): object {
+  const prototype = Object.getPrototypeOf(resource) as object;
+  for (const name of Object.getOwnPropertyNames(prototype)) {
+    const method: unknown = Object.getOwnPropertyDescriptor(prototype, name)?.value;
+    if (name === 'constructor' || typeof method !== 'function') continue;
+    resource[name] =
+      name === 'getClient'
+        ? (...args: unknown[]) => withoutRetries((method as Method).apply(resource, args))
+        : (...args: unknown[]) => withAttempts(async () => (method as Method).apply(resource, args));
+  }
+  // Files of environments are a resource within one.
+  const files: unknown = resource.files;
+  if (typeof files === 'object' && files !== null) prepare(files as Methods);
+  return resource;
+}
+
+/** The client that is built for a resource. */
+function withoutRetries(client: unknown): unknown {
+  const { _options: options } = client as { _options?: { retry_config?: unknown } };
+  if (options !== undefined) options.retry_config ??= { strategy: 'none' };
+  return client;
+}
