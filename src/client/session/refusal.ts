@@ -28,7 +28,7 @@ export function refusal({ kind, request }: Pick<Operation, 'kind' | 'request'>, 
   } else if (kind === 'acquire') {
     const { pool, model, requestId } = request as AcquireKeyRequest;
     if (reason === 'REQUEST_ID_REUSED') metadata.request_id = requestId;
-    else if (POOLED.has(reason)) {
+    else if (POOLED.has(reason) && POOL.test(pool)) {
       metadata.pool = pool || 'default';
       if (MODELLED.has(reason) && model !== '') metadata.model = model.replace(/^models\//, '');
       const cause = reason === 'NO_KEY_AVAILABLE' ? CAUSE.exec(message)?.[1] : undefined;
@@ -44,5 +44,7 @@ export function refusal({ kind, request }: Pick<Operation, 'kind' | 'request'>, 
   });
 }
 
+/** Names that a pool may have; others are not repeated. */
+const POOL = /^(?:[a-z][a-z0-9-]{0,62})?$/;
 const MODELLED = new Set(['NO_KEY_AVAILABLE', 'NO_MATCHING_KEY', 'POOL_EMPTY']);
 const POOLED = new Set([...MODELLED, 'POOL_NOT_FOUND', 'QUEUE_FULL']);

@@ -128,8 +128,14 @@ export class SessionCalls implements StreamEvents {
   ended(stream: ClientStream, end: StreamEnd): void {
     this.#streams.delete(stream);
     if (this.#current === stream) this.#current = undefined;
-    if (this.#leaving === stream) this.#leaving = undefined;
-    this.#judge(stream, end);
+    if (this.#leaving !== stream) this.#judge(stream, end);
+    else {
+      this.#leaving = undefined;
+      // It may have ended as they came to it. A lease tells a report from its repeat.
+      const [acquires, others] = partition(end.open, ({ kind }) => kind === 'acquire');
+      this.#lines.putBack(others);
+      this.#judge(stream, { ...end, open: acquires });
+    }
     if (this.#lines.size > this.#lines.parked.size) this.#schedule();
     this.#quiet?.();
   }
@@ -192,18 +198,19 @@ export class SessionCalls implements StreamEvents {
       return;
     }
     const { reports, acquires, waiting } = this.#lines;
-    if (this.#leaving?.usable) this.#send(this.#leaving, reports, this.#leaving.room);
+    if (this.#leaving?.usable) this.#send(this.#leaving, this.#lines.take(reports, this.#leaving.room));
     if (this.#lines.size === 0) return;
     const stream = this.#current?.usable ? this.#current : this.#open();
     if (stream === undefined) return;
-    this.#send(stream, reports, stream.room);
-    this.#send(stream, acquires, stream.room);
-    this.#send(stream, waiting, stream.waitingRoom);
+    const { room, waitingRoom } = stream;
+    const taken = this.#lines.take(reports, room);
+    taken.push(...this.#lines.take(acquires, room - taken.length));
+    taken.push(...this.#lines.take(waiting, Math.min(waitingRoom, room - taken.length)));
+    this.#send(stream, taken);
   }
 
-  #send(stream: ClientStream, line: Set<Operation>, most: number): void {
-    if (line.size === 0 || most === 0) return;
-    for (const operation of stream.send(this.#lines.take(line, most))) this.#goAlone(operation);
+  #send(stream: ClientStream, operations: readonly Operation[]): void {
+    for (const operation of stream.send(operations)) this.#goAlone(operation);
   }
 
   /** undefined: not now; what waits is sent once there is one. */
@@ -347,6 +354,10 @@ export class SessionCalls implements StreamEvents {
       'KeyBalancerWarning',
     );
   }
+}
+
+function partition<T>(items: readonly T[], belongs: (item: T) => boolean): [T[], T[]] {
+  return [items.filter(belongs), items.filter((item) => !belongs(item))];
 }
 
 /** Refusals of whoever asks, not of what is asked: a repeat by another way is refused as well. */
