@@ -154,7 +154,7 @@ function callContext(
   { signal, timeoutMs }: CallOptions,
   left?: AbortSignal,
 ): { context: CallContext; timeout: AbortSignal | undefined } {
-  const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
+  const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(Math.ceil(timeoutMs));
   const signals = [signal, timeout, left].filter((each) => each !== undefined);
   const joined = signals.length > 1 ? AbortSignal.any(signals) : (signals[0] ?? NEVER_ABORTED);
   return { context: { caller: 'local', signal: joined, timeoutMs }, timeout };

@@ -51,7 +51,7 @@ function forwarded<S extends DescService>(
       const balancer = await membership.next(options, CALL_PATIENCE_MS);
       const { timeoutMs } = options;
       if (timeoutMs === undefined) return callOf(balancer)(request, options);
-      const leftMs = Math.max(1, timeoutMs - (performance.now() - startedAt));
+      const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - startedAt)));
       return callOf(balancer)(request, { ...options, timeoutMs: leftMs });
     };
 
