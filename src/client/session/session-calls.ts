@@ -255,7 +255,8 @@ export class SessionCalls implements StreamEvents {
     const { endpoint, heard } = stream;
     const code = ending?.code;
     const error: Partial<ServiceError> = code === status.OK || ending === undefined ? LOST : ending;
-    if (code === status.OK) this.#fallback.wentWell();
+    const isOver = code === status.OK && open.length === 0;
+    if (isOver) this.#fallback.wentWell();
     if (code === status.UNIMPLEMENTED) {
       this.#fallback.unknown();
       this.#goAllAlone(open);
@@ -272,7 +273,7 @@ export class SessionCalls implements StreamEvents {
     }
     if (isCut) {
       this.#endpoints.leave(endpoint);
-      if (code !== status.OK && !isUnsent(error) && said.reason === '') {
+      if (!isOver && !isUnsent(error) && said.reason === '') {
         if (livedMs < YOUNG_MS || !heard) this.#fallback.wasCut();
         else this.#fallback.wentWell();
       }
