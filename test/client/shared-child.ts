@@ -13,8 +13,9 @@ export class SharedChild {
   readonly #open = new Map<number, (reply: SharedReply) => void>();
   #lastId = 0;
 
-  constructor() {
-    const env = { PATH: process.env.PATH, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
+  /** `masterKey`: "" for that of the data dir. */
+  constructor(masterKey = '00'.repeat(32)) {
+    const env = { PATH: process.env.PATH, KEYBALANCER_MASTER_KEY: masterKey };
     this.#process = fork(new URL('./shared-process.ts', import.meta.url), { env, serialization: 'advanced' });
     this.exit = once(this.#process, 'exit');
     this.#process.on('message', (message: SharedReply | SharedNews) => {

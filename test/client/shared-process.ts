@@ -8,6 +8,7 @@ import { expectedAnswer } from '../fake-gemini/index.ts';
 /** A process that uses a data dir as its parent says: a worker of a cluster. */
 export type SharedOrder =
   | { connect: string; visit?: boolean; embedded?: { masterKey?: { value: string } } }
+  | { addKey: string }
   | { acquire: { requestId?: string; maxWaitMs?: number } }
   | { report: string }
   | { renew: string }
@@ -56,6 +57,10 @@ async function done(order: SharedOrder): Promise<unknown> {
     const { connect: dataDir, visit, embedded } = order;
     balancer = await connect({ dataDir, visit, embedded });
     return balancer.where;
+  }
+  if ('addKey' in order) {
+    await balancer!.keyAdmin.createKey({ apiKey: order.addKey });
+    return undefined;
   }
   if ('acquire' in order) {
     const { requestId = '', maxWaitMs } = order.acquire;
