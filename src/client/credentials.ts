@@ -1,4 +1,6 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
 import { type ChannelCredentials, credentials, Metadata } from '@grpc/grpc-js';
 import type { Address } from './address.ts';
 import { invalidOption, KeyBalancerError } from './errors.ts';
@@ -55,21 +57,23 @@ export function credentialsOf({ tls, token }: CredentialOptions, addresses: read
       'both or neither',
     );
   }
-  let channel: ChannelCredentials;
-  try {
-    channel = credentials.createSsl(pem('ca', ca), pem('key', key), pem('cert', cert));
-  } catch (error) {
-    if (error instanceof KeyBalancerError) throw error;
-    throw invalidOption(
-      'tls',
-      `not usable (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`,
-      'certificates and a key in PEM',
-    );
-  }
+  const channel = channelOf(pem('ca', ca), pem('cert', cert), pem('key', key));
   const name = serverName ?? (addresses.every(({ target }) => target.startsWith('unix:')) ? 'localhost' : undefined);
   const options: Record<string, string> =
     name === undefined ? {} : { 'grpc.ssl_target_name_override': name, 'grpc.default_authority': name };
   return { channel, options, metadata };
+}
+
+function channelOf(ca: Buffer | null, cert: Buffer | null, key: Buffer | null): ChannelCredentials {
+  try {
+    // grpc-js looks at them only as it connects, when what is wrong with them could not be said any more.
+    for (const each of [ca, cert]) if (each !== null) new X509Certificate(each);
+    createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) });
+    return credentials.createSsl(ca, key, cert);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    throw invalidOption('tls', `not usable (${code})`, 'certificates and their key in PEM');
+  }
 }
 
 const TLS_OPTIONS = ['ca', 'cert', 'key', 'serverName'];

@@ -18,6 +18,8 @@ const CHANNEL: ChannelOptions = {
   'grpc.max_reconnect_backoff_ms': 500,
   // Answers carry plaintext keys: they pass by no proxy that the environment happens to name.
   'grpc.enable_http_proxy': 0,
+  // How it is called is the client's matter, not that of who keeps the name's TXT records.
+  'grpc.service_config_disable_resolution': 1,
   // The largest answer, 10,000 leases, is beyond the default of 4 MiB.
   'grpc.max_receive_message_length': 64 * 1024 * 1024,
 };

@@ -50,6 +50,9 @@ const WORDS_OF: readonly [RegExp, string][] = [
   [/protocol error/i, 'it speaks no gRPC; is it the HTTP port?'],
 ];
 
+/** Of TLS in this process, about the certificate that the server showed. */
+const UNTRUSTED = /\bcertificate\b|\baltnames\b/i;
+
 /** What the transport says, not KeyBalancer: its words are for those who know its insides, but for the system's code. */
 function transportError(
   name: StatusName,
@@ -59,7 +62,9 @@ function transportError(
 ): KeyBalancerError {
   if (name === 'DEADLINE_EXCEEDED') return deadlineError(where, timeoutMs);
   if (name === 'UNAVAILABLE') {
-    const why = /\bE[A-Z_]{3,}\b/.exec(details)?.[0] ?? WORDS_OF.find(([words]) => words.test(details))?.[1];
+    const why = UNTRUSTED.test(details)
+      ? `its certificate is not trusted: ${details.replace(/^.*Last error: /, '')}`
+      : (/\bE[A-Z_]{3,}\b/.exec(details)?.[0] ?? WORDS_OF.find(([words]) => words.test(details))?.[1]);
     const message = `no KeyBalancer answers at ${where}${why === undefined ? '' : ` (${why})`}`;
     return new KeyBalancerError(message, { code: name });
   }

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
 import { onTestFinished } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { connectRemote, type RemoteOptions } from '../../src/client/remote.ts';
@@ -26,9 +26,9 @@ export interface Listening {
 /** A gRPC server of these functions, until the test ends. What is missing answers UNIMPLEMENTED. */
 export async function listen(
   functions: Functions,
-  { target = '127.0.0.1:0', credentials = ServerCredentials.createInsecure() } = {},
+  { target = '127.0.0.1:0', credentials = ServerCredentials.createInsecure(), options = {} as ServerOptions } = {},
 ): Promise<Listening> {
-  const server = new Server();
+  const server = new Server(options);
   addService(server, KeyBalancerService, functions, { started() {}, ended() {}, failed() {} });
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(target, credentials, (error, bound) => (error ? reject(error) : resolve(bound)));
