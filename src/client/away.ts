@@ -5,7 +5,7 @@ import { KeyBalancerError } from './errors.ts';
  * its first, by its request id or its lease, so sending it twice is safe.
  */
 export function isAway(error: unknown): boolean {
-  return error instanceof KeyBalancerError && error.code === 'UNAVAILABLE';
+  return error instanceof KeyBalancerError && error.code === 'UNAVAILABLE' && error.reason !== 'BALANCER_AWAY';
 }
 
 /** Milliseconds before the next try at a balancer that is away; apart from each other, since many callers wait at once. */

@@ -3,14 +3,14 @@ import { join, resolve } from 'node:path';
 import { invalidOption } from './errors.ts';
 
 /** Where a KeyBalancer is: a server's address, or a data dir. */
-export type Place = { address: string } | { dataDir: string };
+export type Place = { address: string | readonly string[] } | { dataDir: string };
 
 /**
  * Which KeyBalancer is meant: the one named, else KEYBALANCER_ADDRESS, else KEYBALANCER_DATA_DIR, else the default data dir.
  * The one place where the client reads the environment.
  */
 export function placeOf(
-  named: { address?: string | undefined; dataDir?: string | undefined },
+  named: { address?: string | readonly string[] | undefined; dataDir?: string | undefined },
   env: NodeJS.ProcessEnv = process.env,
 ): Place {
   const { address, dataDir } = named;

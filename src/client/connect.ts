@@ -2,14 +2,16 @@ import { socketPath } from '../store/data-dir.ts';
 import type { Balancer } from './balancer.ts';
 import { masterKeyOf, placeOf } from './config.ts';
 import type { EmbeddedOptions } from './embedded.ts';
-import { connectRemote } from './remote.ts';
+import { connectRemote, type RemoteOptions } from './remote.ts';
 import type { SharedDir } from './shared/member.ts';
 import { openShared } from './shared/shared-balancer.ts';
 import { openVisit } from './shared/visit.ts';
 
 export interface ConnectOptions {
-  /** HOST:PORT or unix:PATH of a server. */
-  address?: string | undefined;
+  /** HOST:PORT or unix:PATH of a server, or of several, tried in their order. */
+  address?: string | readonly string[] | undefined;
+  /** How to reach the server. */
+  remote?: RemoteOptions | undefined;
   /**
    * A data dir: this process joins the one that owns it, a server or another like this, else it opens the dir and lets others join.
    * When the owner goes, one of those who joined takes its place.
@@ -24,7 +26,7 @@ export interface ConnectOptions {
 /** The KeyBalancer at an address or of a data dir; with neither, the one that the environment names, else that of the default data dir. */
 export async function connect(options: ConnectOptions = {}): Promise<Balancer> {
   const place = placeOf(options);
-  if ('address' in place) return connectRemote(place.address);
+  if ('address' in place) return connectRemote(place.address, options.remote);
   const dir = sharedDir(place.dataDir, options.embedded);
   return options.visit ? openVisit(dir) : openShared(dir);
 }

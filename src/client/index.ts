@@ -1,17 +1,30 @@
 /**
- * KeyBalancer's client: calls of Gemini with leased keys, and every method of the service.
+ * KeyBalancer's client: Gemini with leased keys, and every method of the service.
  *
- *     const wrapper = createGeminiWrapper({ address: '127.0.0.1:50051' });
- *     const answer = await wrapper.executeWithRetry((ai) =>
- *       ai.models.generateContent({ model: 'gemini-2.5-flash', contents: 'Why is the sky blue?' }),
- *     );
- *     await wrapper.close();
+ *     const balancer = createKeyBalancer({ address: '127.0.0.1:50051' });
+ *     const ai = balancer.genai(); // a GoogleGenAI, used as ever
+ *     const answer = await ai.models.generateContent({ model: 'gemini-2.5-flash', contents: 'Why is the sky blue?' });
+ *     await balancer.close();
  */
 export type { Attempt } from './attempts.ts';
+export type { AwayOption } from './away-policy.ts';
 export type { Balancer, CallOptions, UnaryCalls } from './balancer.ts';
+export type { ClientEventType, ListenerOf } from './client-events.ts';
 export { type ConnectOptions, connect } from './connect.ts';
+export type { CredentialOptions, TlsOptions } from './credentials.ts';
 export { KeyBalancerError, type ReasonName, type StatusName } from './errors.ts';
+export type { ClientEvent, ExhaustedEvent, LeaseEvent, ReportEvent, RetryEvent } from './events.ts';
+export {
+  createKeyBalancer,
+  createKeyBalancer as createGeminiWrapper,
+  type GeminiFunction,
+  type KeyBalancer,
+  type KeyBalancer as GeminiWrapper,
+  type LeaseOptions,
+} from './key-balancer.ts';
 export type { ImportOptions, ImportSummary } from './key-file.ts';
 export type { GenAIOptions } from './leased-genai.ts';
-export { createGeminiWrapper, type GeminiFunction, type GeminiWrapper } from './wrapper.ts';
-export type { GeminiWrapperOptions, RetryOptions } from './wrapper-options.ts';
+export type { Judgement, LeasedKey, Usage } from './leased-key.ts';
+export type { KeyBalancerOptions, KeyBalancerOptions as GeminiWrapperOptions, RetryOptions } from './options.ts';
+export type { RemoteOptions } from './remote.ts';
+export type { WatchOptions } from './watch.ts';

@@ -5,6 +5,7 @@ import {
   type ErrorClass,
   ErrorClassSchema,
   type Lease,
+  Outcome,
   type ReportResultResponse,
   type RetryAdvice,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
@@ -12,6 +13,8 @@ import { type Attempt, attachAttempts } from './attempts.ts';
 import type { Balancer } from './balancer.ts';
 import { callOutcome, type Ending } from './call-outcome.ts';
 import { KeyBalancerError } from './errors.ts';
+import type { ClientEvent } from './events.ts';
+import type { RetryBudget } from './genai/context.ts';
 import { HeldLease } from './held-lease.ts';
 import { type GenAIOptions, leasedGenAI } from './leased-genai.ts';
 import { maskKeys } from './mask-keys.ts';
@@ -32,6 +35,8 @@ export interface CallSettings {
   maxWait: number | undefined;
   /** Ends the call: its requests, pauses and waiting. */
   signal: AbortSignal | undefined;
+  /** The same, after so long; undefined: never. */
+  deadline: number | undefined;
   genai: GenAIOptions;
 }
 
@@ -48,18 +53,36 @@ const REPORT_WAIT_MS = 1_500;
 
 type Call<T> = (ai: GoogleGenAI) => T | Promise<T>;
 
+/** What the calls of one client share. */
+export interface LeasedCallContext {
+  /** Whoever closes the balancer waits for them. */
+  reports?: Reports;
+  /** Told what happens. */
+  notify?: ((event: ClientEvent) => void) | undefined;
+  /** What repeats may cost where nobody's key was to blame. */
+  budget?: RetryBudget | undefined;
+}
+
+/** The deadline ends a call as its signal does. */
+function timed(settings: CallSettings): CallSettings {
+  const { deadline, signal } = settings;
+  if (deadline === undefined) return settings;
+  const timeout = AbortSignal.timeout(deadline);
+  return { ...settings, signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]) };
+}
+
 /**
  * One call, in as many tries as it takes and may take: lease a key, run fn with it, report. A try that failed by Gemini's
  * doing is repeated as the balancer advises, each with another key; what fn did wrong itself is thrown at once. The error
- * that ends the call is the last one of Gemini's, with `attempts` on it. `reports`: whoever closes the balancer waits for them.
+ * that ends the call is the last one of Gemini's, with `attempts` on it.
  */
 export async function leasedCall<T>(
   balancer: Balancer,
   settings: CallSettings,
   fn: Call<T>,
-  reports = new Reports(balancer),
+  { reports = new Reports(balancer), notify = () => {}, budget }: LeasedCallContext = {},
 ): Promise<T> {
-  const call = new LeasedCall(balancer, settings, reports);
+  const call = new LeasedCall(balancer, timed(settings), { reports, notify, budget });
   for (;;) {
     const lease = await call.nextLease();
     const value = await call.attempt(lease, fn);
@@ -71,6 +94,8 @@ class LeasedCall {
   readonly #balancer: Balancer;
   readonly #settings: CallSettings;
   readonly #reports: Reports;
+  readonly #notify: (event: ClientEvent) => void;
+  readonly #budget: RetryBudget | undefined;
   readonly #attempts: Attempt[] = [];
   /** For masking what is thrown. */
   readonly #apiKeys: string[] = [];
@@ -82,19 +107,35 @@ class LeasedCall {
   #failure: { thrown: unknown } | undefined;
   readonly #left: TimeLeft;
 
-  constructor(balancer: Balancer, settings: CallSettings, reports: Reports) {
+  constructor(
+    balancer: Balancer,
+    settings: CallSettings,
+    {
+      reports,
+      notify,
+      budget,
+    }: { reports: Reports; notify: (event: ClientEvent) => void; budget: RetryBudget | undefined },
+  ) {
     this.#balancer = balancer;
     this.#settings = settings;
     this.#reports = reports;
+    this.#notify = notify;
+    this.#budget = budget;
     this.#left = { waitMs: settings.maxWait ?? settings.maxRetries * settings.retryDelay };
   }
 
   async nextLease(): Promise<Lease> {
     this.#settings.signal?.throwIfAborted();
+    const askedAt = performance.now();
     try {
-      return await this.#untriedOrWait();
+      const lease = await this.#untriedOrWait();
+      const { keyId, project } = lease;
+      const waitedMs = performance.now() - askedAt;
+      this.#notify({ ...this.#call, type: 'lease', keyId, project, waitedMs, attempt: this.#attempts.length });
+      return lease;
     } catch (error) {
       this.#settings.signal?.throwIfAborted();
+      this.#tellExhausted(error);
       throw this.#failure === undefined ? error : this.#ending(this.#failure.thrown, true);
     }
   }
@@ -114,6 +155,8 @@ class LeasedCall {
     const { outcome, error, geminis } = await callOutcome(ending, watch, { apiKey, signal });
     held.letGo();
     const usage = 'value' in ending ? tokenUsage(ending.value) : undefined;
+    const isWell = 'value' in ending && outcome === Outcome.SUCCESS;
+    if (isWell) this.#budget?.earn();
     const sending = this.#reports.send(
       {
         leaseId: lease.leaseId,
@@ -123,25 +166,73 @@ class LeasedCall {
         latency: durationFromMs(latencyMs),
       },
       keyId,
+      isWell,
     );
-    // Whoever left waits for nothing.
+    this.#tellReport(keyId, outcome, error, { latencyMs, usage }, sending, isWell);
+    // Whoever left waits for nothing, nor does whoever got what he wanted.
     if ('aborted' in ending) throw ending.aborted;
+    if (isWell) return ending;
     const response = await within(REPORT_WAIT_MS, sending);
     if ('value' in ending) return ending;
     if (!geminis) throw this.#ending(ending.thrown, false);
     this.#failure = ending;
     this.#attempts.push({ keyId, errorClass: nameOf(response?.errorClass), latencyMs });
     // A report that was sent twice, because its answer was lost, is answered without advice.
-    await this.#follow(response?.retryAdvice ?? { ...UNADVISED, excludeKeyIds: [keyId] });
+    await this.#follow(response?.retryAdvice ?? { ...UNADVISED, excludeKeyIds: [keyId] }, keyId);
     return undefined;
   }
 
+  get #call(): Pick<ClientEvent, 'method' | 'model'> {
+    return { method: 'executeWithRetry', model: this.#settings.model };
+  }
+
+  #tellExhausted(error: unknown): void {
+    if (!(error instanceof KeyBalancerError)) return;
+    const { reason, retryAfterMs } = error;
+    this.#notify({ ...this.#call, type: 'exhausted', reason, retryAfterMs, attempts: this.#attempts.length });
+  }
+
+  /** Once the class is known, or at once where nobody waits for it. */
+  #tellReport(
+    keyId: string,
+    outcome: Outcome,
+    error: { httpStatus?: number } | undefined,
+    { latencyMs, usage }: { latencyMs: number; usage: { inputTokens?: bigint; outputTokens?: bigint } | undefined },
+    sending: Promise<ReportResultResponse | undefined>,
+    isWell: boolean,
+  ): void {
+    const event = {
+      ...this.#call,
+      type: 'report' as const,
+      keyId,
+      outcome: OUTCOMES[outcome] ?? 'unused',
+      httpStatus: error?.httpStatus ?? 0,
+      latencyMs,
+      inputTokens: Number(usage?.inputTokens ?? 0),
+      outputTokens: Number(usage?.outputTokens ?? 0),
+    };
+    if (isWell || outcome === Outcome.UNUSED) this.#notify({ ...event, errorClass: '' });
+    else void sending.then((response) => this.#notify({ ...event, errorClass: nameOf(response?.errorClass) }));
+  }
+
   /** Prepares another try, or throws what ends the call. */
-  async #follow({ retry, delay, excludeKeyIds, excludeProjects }: Advice): Promise<void> {
+  async #follow({ retry, delay, excludeKeyIds, excludeProjects }: Advice, keyId: string): Promise<void> {
     const { maxRetries, retryDelay, signal } = this.#settings;
     const delayMs = delay === undefined ? 0 : durationMs(delay);
     const over = this.#attempts.length > maxRetries || signal?.aborted || delayMs > LONGEST_PAUSE_MS;
     if (!retry || over) throw this.#ending(this.#failure?.thrown, true);
+    // A key to blame is left out and done with; trouble of the provider's comes again with each repeat.
+    if (excludeKeyIds.length === 0 && this.#budget?.spend() === false) throw this.#ending(this.#failure?.thrown, true);
+    const { errorClass } = this.#attempts[this.#attempts.length - 1]!;
+    this.#notify({
+      ...this.#call,
+      type: 'retry',
+      keyId,
+      errorClass,
+      delayMs,
+      attempt: this.#attempts.length,
+      search: false,
+    });
     for (const keyId of excludeKeyIds) this.#badKeys.add(keyId);
     for (const project of excludeProjects) this.#badProjects.add(project);
     if (delayMs === 0) return;
@@ -226,6 +317,12 @@ async function within(
     clearTimeout(timer);
   }
 }
+
+const OUTCOMES: Partial<Record<Outcome, 'success' | 'failure' | 'unused'>> = {
+  [Outcome.SUCCESS]: 'success',
+  [Outcome.FAILURE]: 'failure',
+  [Outcome.UNUSED]: 'unused',
+};
 
 function nameOf(errorClass: ErrorClass | undefined): string {
   return (errorClass && ErrorClassSchema.value[errorClass]?.localName) || 'UNKNOWN';

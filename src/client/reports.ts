@@ -40,9 +40,9 @@ export class Reports {
     this.#mostWaiting = mostWaiting;
   }
 
-  /** Never rejects; undefined: it is lost. */
-  send(report: Report, keyId: string): Promise<ReportResultResponse | undefined> {
-    return this.#track(this.#deliver(report).catch((error: unknown) => this.#lose(error, keyId)));
+  /** Never rejects; undefined: it is lost. `relaxed`: nobody waits for its answer, so it may wait for company. */
+  send(report: Report, keyId: string, relaxed = false): Promise<ReportResultResponse | undefined> {
+    return this.#track(this.#deliver(report, relaxed).catch((error: unknown) => this.#lose(error, keyId)));
   }
 
   /** Gives a lease back, unused, that is still to come. */
@@ -69,11 +69,11 @@ export class Reports {
     return sending.finally(() => this.#pending.delete(sending));
   }
 
-  async #deliver(report: Report): Promise<ReportResultResponse> {
+  async #deliver(report: Report, relaxed: boolean): Promise<ReportResultResponse> {
     const end = performance.now() + this.#patienceMs;
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       try {
-        return await this.#balancer.keyBalancer.reportResult(report, { timeoutMs: ONE_TRY_MS });
+        return await this.#balancer.keyBalancer.reportResult(report, { timeoutMs: ONE_TRY_MS, relaxed });
       } catch (error) {
         const again = isAway(error) || (error instanceof KeyBalancerError && error.code === 'DEADLINE_EXCEEDED');
         if (!again || performance.now() >= end || this.#waiting >= this.#mostWaiting) throw error;

@@ -128,7 +128,7 @@ function isSilence({ meets }: Failure): boolean {
   return meets.by === 'fault' && meets.error === 'client_timeout_abort';
 }
 
-const CALLS: readonly FakeMethod[] = ['generateContent', 'streamGenerateContent', 'other'];
+const CALLS: readonly FakeMethod[] = ['generateContent', 'streamGenerateContent', 'interactions.create'];
 /** What the server asks about a key that is suspected. */
 const QUESTION: FakeMethod = 'models.list';
 const INTERACTION = { id: 'interaction-1', status: 'completed', output_text: 'hello' };
@@ -138,7 +138,7 @@ function script({ meets, expected }: Failure, way: Way, apiKeys: readonly string
   fake.setModel({ model, behaviour: 'healthy' });
   const projects = [`700000000${id}`, `700000000${id}`, `800000000${id}`];
   for (const [index, apiKey] of apiKeys.entries()) {
-    const answer: BehaviourSpec = { error: { status: 200, body: INTERACTION }, on: ['other'] };
+    const answer: BehaviourSpec = { error: { status: 200, body: INTERACTION }, on: ['interactions.create'] };
     fake.setKey(apiKey, { project: projects[index]!, behaviour: answer });
   }
   const [failing = '', sibling = ''] = apiKeys;

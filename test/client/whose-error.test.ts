@@ -133,11 +133,11 @@ describe.each(WAYS)('whose error it is, $way:', ({ place }) => {
   test('a live session that finds nobody is of its lease, which asks by ways that are not watched', async () => {
     const { wrapper } = await bench(
       await place(),
-      { [ONE]: {}, [TWO]: {} },
       {
-        maxRetries: 0,
-        genai: { httpOptions: { baseUrl: 'http://127.0.0.1:1' } },
+        [ONE]: { behaviour: { cut: 'beforeAnswer', on: ['live'] } },
+        [TWO]: { behaviour: { cut: 'beforeAnswer', on: ['live'] } },
       },
+      { maxRetries: 0 },
     );
     const talk = (): Promise<unknown> =>
       wrapper.executeWithRetry((ai) => {

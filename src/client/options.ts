@@ -1,3 +1,5 @@
+import type { AwayOption } from './away-policy.ts';
+import type { CredentialOptions } from './credentials.ts';
 import { invalidOption } from './errors.ts';
 import type { CallSettings } from './leased-call.ts';
 import type { GenAIOptions } from './leased-genai.ts';
@@ -17,40 +19,146 @@ export interface RetryOptions {
   model?: string;
   /** Ends the call at once, whatever the function does then: its requests, pauses and waiting. */
   signal?: AbortSignal;
+  /** The same, so many milliseconds after the call began; it rejects with a TimeoutError. Default: never. */
+  deadline?: number;
 }
 
-export interface GeminiWrapperOptions extends Omit<RetryOptions, 'signal'> {
+export interface KeyBalancerOptions extends Omit<RetryOptions, 'signal'>, CredentialOptions {
   /**
-   * HOST:PORT or unix:PATH of a server. With neither address nor dataDir: KEYBALANCER_ADDRESS, else the default data dir.
-   * While the server is away, such as for a restart, each call tries for 10 s in all to get a key, or for 2 s before the
-   * first key was had: then the address may be wrong. Then it rejects with code UNAVAILABLE.
+   * HOST:PORT or unix:PATH of a server, or several, tried in their order. With neither address nor dataDir: KEYBALANCER_ADDRESS,
+   * else the default data dir.
    */
-  address?: string;
-  /** A data dir: its server is used, else it is opened in this process. */
+  address?: string | readonly string[];
+  /** A data dir: whoever owns it is joined, a server or another process like this, else this process owns it and lets others join. */
   dataDir?: string;
+  /**
+   * While the balancer is away, such as for a restart: "wait" (default) tries for 10 s in all to get a key, or for 2 s before the
+   * first key was had, since the address may be wrong, and then rejects with code UNAVAILABLE; "fail" rejects at once, reason
+   * BALANCER_AWAY; { fallbackKey } calls with a key of one's own until the balancer is back.
+   */
+  away?: AwayOption;
+  /**
+   * Share of calls that may be repeated for trouble of the provider's, 0 to 1, so that an outage does not multiply the load: a repeat
+   * costs one, a call that ends well earns so much. Default 0.2. What is a key's own fault is repeated with another key in any case.
+   */
+  retryBudget?: number;
+  /** Projects in which a file or another resource of unknown origin is looked for. 1 to 64; default 8. */
+  maxProjects?: number;
+  /** Of a data dir that is opened in this process: decrypted keys to keep in memory. Default: by the number of keys. */
+  cacheSize?: number;
+  /** Keys that end unreported count as having done well: a setting of the pool, made with the first call. Default: as it is. */
+  autoSuccess?: boolean;
   /** Pool to lease from. Default: "default". */
   pool?: string;
   /** Options for the SDK, such as httpOptions.baseUrl; without those that name who pays. */
   genai?: GenAIOptions;
 }
 
-const RETRY_OPTIONS = ['maxRetries', 'retryDelay', 'maxWait', 'model', 'signal'];
-const WRAPPER_OPTIONS = ['address', 'dataDir', 'pool', 'maxRetries', 'retryDelay', 'maxWait', 'model', 'genai'];
+const RETRY_OPTIONS = ['maxRetries', 'retryDelay', 'maxWait', 'model', 'signal', 'deadline'];
+const CLIENT_OPTIONS = [
+  'address',
+  'dataDir',
+  'pool',
+  'maxRetries',
+  'retryDelay',
+  'maxWait',
+  'deadline',
+  'model',
+  'genai',
+  'tls',
+  'token',
+  'away',
+  'retryBudget',
+  'maxProjects',
+  'cacheSize',
+  'autoSuccess',
+];
 /** Each try leaves the keys of those before it out, and an acquire takes 64. */
 const MOST_RETRIES = 60;
 const LONGEST_MS = 24 * 60 * 60_000;
 const NOT_FOR_LEASES = ['apiKey', 'project', 'location', 'googleAuthOptions', 'enterprise'];
 
-/** The settings of every call of a wrapper. */
-export function wrapperSettings(options: GeminiWrapperOptions): CallSettings {
-  refuseUnknown(options, WRAPPER_OPTIONS);
-  for (const name of ['address', 'dataDir', 'pool'] as const) text(name, options[name]);
+/** What a client is made of, its options checked. */
+export interface ClientSettings {
+  call: CallSettings;
+  away: AwayOption;
+  retryBudget: number;
+  maxProjects: number | undefined;
+  cacheSize: number | undefined;
+  autoSuccess: boolean | undefined;
+  credentials: CredentialOptions;
+}
+
+/** Throws INVALID_ARGUMENT that names the option, what it is, and what is allowed. */
+export function clientSettings(options: KeyBalancerOptions): ClientSettings {
+  refuseUnknown(options, CLIENT_OPTIONS);
+  const address =
+    typeof options.address === 'string' || options.address === undefined ? [options.address] : options.address;
+  if (!Array.isArray(address) || address.length === 0) {
+    throw invalidOption(
+      'address',
+      Array.isArray(address) ? 'an empty list' : shownType(address),
+      'an address, or a list of them',
+    );
+  }
+  for (const each of address) text('address', each);
+  for (const name of ['dataDir', 'pool'] as const) text(name, options[name]);
   checkGenAI(options.genai);
-  const { pool = '', genai = {}, ...call } = options;
-  return retrySettings(
-    { pool, model: '', maxRetries: 3, retryDelay: 1_000, maxWait: undefined, signal: undefined, genai },
-    call,
+  const {
+    pool = '',
+    genai = {},
+    away = 'wait',
+    retryBudget,
+    maxProjects,
+    cacheSize,
+    autoSuccess,
+    tls,
+    token,
+  } = options;
+  const call = retrySettings(
+    {
+      pool,
+      model: '',
+      maxRetries: 3,
+      retryDelay: 1_000,
+      maxWait: undefined,
+      signal: undefined,
+      deadline: undefined,
+      genai,
+    },
+    options,
   );
+  if (autoSuccess !== undefined && typeof autoSuccess !== 'boolean') {
+    throw invalidOption('autoSuccess', shownType(autoSuccess), 'true or false');
+  }
+  return {
+    call: { ...call, signal: undefined },
+    away: checkedAway(away),
+    retryBudget: number('retryBudget', retryBudget, 0.2, 1),
+    maxProjects: maxProjects === undefined ? undefined : whole('maxProjects', maxProjects, 1, 64),
+    cacheSize: cacheSize === undefined ? undefined : whole('cacheSize', cacheSize, 1, 10_000_000),
+    autoSuccess,
+    credentials: { ...(tls !== undefined && { tls }), ...(token !== undefined && { token }) },
+  };
+}
+
+/** No word of a key that was given. */
+function checkedAway(away: AwayOption): AwayOption {
+  if (away === 'wait' || away === 'fail') return away;
+  const key = typeof away === 'object' && away !== null ? away.fallbackKey : undefined;
+  if (typeof key === 'string' && key.trim() !== '') return { fallbackKey: key.trim() };
+  throw invalidOption(
+    typeof away === 'object' ? 'away.fallbackKey' : 'away',
+    typeof away === 'string'
+      ? JSON.stringify((away as string).slice(0, 20))
+      : shownType(typeof away === 'object' ? key : away),
+    '"wait", "fail" or { fallbackKey: an API key }',
+  );
+}
+
+function whole(name: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw invalidOption(name, String(value), `a whole number, ${least} to ${most}`);
 }
 
 /** The settings of calls that say something for themselves. */
@@ -65,6 +173,7 @@ export function retrySettings(base: CallSettings, options: RetryOptions): CallSe
     maxWait: options.maxWait === undefined ? base.maxWait : number('maxWait', options.maxWait, 0, LONGEST_MS),
     model: text('model', options.model) ?? base.model,
     signal: options.signal,
+    deadline: options.deadline === undefined ? base.deadline : number('deadline', options.deadline, 0, LONGEST_MS),
   };
 }
 

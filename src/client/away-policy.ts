@@ -1,0 +1,114 @@
+import { create } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import {
+  type AcquireKeyResponse,
+  AcquireKeyResponseSchema,
+  RenewLeaseResponseSchema,
+  type ReportResultResponse,
+  ReportResultResponseSchema,
+} from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { isAway } from './away.ts';
+import type { Balancer, CallOptions } from './balancer.ts';
+import { KeyBalancerError } from './errors.ts';
+
+/**
+ * What becomes of calls while the balancer is away: `wait` (each tries for a while), `fail` (a typed error at once), or a key of the
+ * caller's own that serves until the balancer is back.
+ */
+export type AwayOption = 'wait' | 'fail' | { fallbackKey: string };
+
+/** Name of the fallback key in events and errors. */
+export const FALLBACK_KEY_ID = 'fallback';
+const FALLBACK_LEASE = 'fallback-lease';
+const FALLBACK_TTL_MS = 3_600_000;
+/** A balancer that does not answer for so long is away, where something else can serve. */
+const PATIENCE_MS = 2_000;
+/** For so long it is not asked again: each call would else wait for it. */
+const BLIND_MS = 1_000;
+
+/** A balancer that does without when it is away. `served` hears of each lease of the fallback key. */
+export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () => void): Balancer {
+  if (away === 'wait') return balancer;
+  const { keyBalancer } = balancer;
+  const acquireKey =
+    away === 'fail' ? failingAcquire(keyBalancer) : fallbackAcquire(keyBalancer, away.fallbackKey, served);
+  return {
+    ...balancer,
+    get where() {
+      return balancer.where;
+    },
+    keyBalancer: {
+      ...keyBalancer,
+      acquireKey,
+      reportResult: (report, options) =>
+        report.leaseId === FALLBACK_LEASE ? Promise.resolve(unjudged()) : keyBalancer.reportResult(report, options),
+      renewLease: (request, options) =>
+        request.leaseId === FALLBACK_LEASE
+          ? Promise.resolve(create(RenewLeaseResponseSchema, { ttl: durationFromMs(FALLBACK_TTL_MS) }))
+          : keyBalancer.renewLease(request, options),
+    },
+  };
+}
+
+type Acquire = Balancer['keyBalancer']['acquireKey'];
+
+function failingAcquire(keyBalancer: Balancer['keyBalancer']): Acquire {
+  return async (request, options) => {
+    try {
+      return await keyBalancer.acquireKey(request, options);
+    } catch (error) {
+      if (!isAway(error)) throw error;
+      const { message, retryAfterMs } = error as KeyBalancerError;
+      throw new KeyBalancerError(message, { code: 'UNAVAILABLE', reason: 'BALANCER_AWAY', retryAfterMs, cause: error });
+    }
+  };
+}
+
+function fallbackAcquire(keyBalancer: Balancer['keyBalancer'], apiKey: string, served: () => void): Acquire {
+  let blindUntil = 0;
+  return async (request, options) => {
+    if (performance.now() >= blindUntil) {
+      try {
+        return await patiently(keyBalancer, request, options);
+      } catch (error) {
+        if (!isAway(error)) throw error;
+        blindUntil = performance.now() + BLIND_MS;
+      }
+    }
+    served();
+    return fallbackLease(apiKey, request);
+  };
+}
+
+/** An acquire that may not wait for a key is answered at once, or the balancer is away. */
+async function patiently(
+  keyBalancer: Balancer['keyBalancer'],
+  request: Parameters<Acquire>[0],
+  options: CallOptions = {},
+): Promise<AcquireKeyResponse> {
+  if (request.maxWait !== undefined) return keyBalancer.acquireKey(request, options);
+  try {
+    return await keyBalancer.acquireKey(request, { ...options, timeoutMs: options.timeoutMs ?? PATIENCE_MS });
+  } catch (error) {
+    const isLate = error instanceof KeyBalancerError && error.code === 'DEADLINE_EXCEEDED';
+    throw isLate ? new KeyBalancerError(error.message, { code: 'UNAVAILABLE', cause: error }) : error;
+  }
+}
+
+function fallbackLease(apiKey: string, { pool, model }: Parameters<Acquire>[0]): AcquireKeyResponse {
+  return create(AcquireKeyResponseSchema, {
+    lease: {
+      leaseId: FALLBACK_LEASE,
+      keyId: FALLBACK_KEY_ID,
+      apiKey,
+      pool: pool ?? '',
+      model: model ?? '',
+      ttl: durationFromMs(FALLBACK_TTL_MS),
+    },
+  });
+}
+
+/** Nobody is there to judge; there is no other key to try. */
+function unjudged(): ReportResultResponse {
+  return create(ReportResultResponseSchema, { retryAdvice: { retry: false } });
+}
