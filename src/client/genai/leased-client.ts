@@ -3,7 +3,7 @@ import { GoogleGenAI } from '@google/genai';
 import { geminiBaseUrlOf } from '../config.ts';
 import { invalidOption } from '../errors.ts';
 import { type GenAIOptions, patientFetch } from '../leased-genai.ts';
-import { checkGenAI } from '../wrapper-options.ts';
+import { checkGenAI } from '../options.ts';
 import { withAffinity } from './call-scope.ts';
 import type { GenAIContext } from './context.ts';
 import { leasedFetch } from './leased-fetch.ts';
