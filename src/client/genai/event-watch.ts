@@ -46,6 +46,8 @@ export class EventWatch {
       else cr = bytes.indexOf(CR, end + 1);
       const secondOfPair = isLf && this.#afterCr && end === lineStart && this.#lineLength === 0;
       this.#afterCr = !isLf;
+      // The blank line before it is whole only with this.
+      if (secondOfPair && end === eventStart) eventStart = end + 1;
       if (!secondOfPair) {
         this.#part(bytes, lineStart, end);
         if (this.#lineLength === 0) {

@@ -88,7 +88,7 @@ export class LeaseSearch {
   }
 }
 
-export function isShortage(error: unknown): error is KeyBalancerError {
+function isShortage(error: unknown): error is KeyBalancerError {
   return (
     error instanceof KeyBalancerError && (error.reason === 'NO_MATCHING_KEY' || error.reason === 'NO_KEY_AVAILABLE')
   );

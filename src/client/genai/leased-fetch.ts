@@ -3,6 +3,7 @@ import { redact } from '../../gemini/redact.ts';
 import { type Lease, Outcome, type ReportResultResponse } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { type Attempt, attachAttempts } from '../attempts.ts';
 import type { Balancer } from '../balancer.ts';
+import { KeyBalancerError } from '../errors.ts';
 import { HeldLease } from '../held-lease.ts';
 import { maskKeys } from '../mask-keys.ts';
 import type { Reports } from '../reports.ts';
@@ -10,7 +11,7 @@ import { Answer, type AnswerEnd, responseLike } from './answer.ts';
 import type { Usage } from './answer-tail.ts';
 import { callScope } from './call-scope.ts';
 import type { GenAIContext } from './context.ts';
-import { isShortage, LeaseSearch } from './lease-search.ts';
+import { LeaseSearch } from './lease-search.ts';
 import { type Outgoing, outgoing } from './outgoing.ts';
 import { type RequestFacts, requestFacts } from './request-facts.ts';
 import { interactionsInAnswer, namesInAnswer, pageInAnswer, uploadName } from './resource-names.ts';
@@ -20,7 +21,7 @@ import { errorOf, streamError } from './try-outcome.ts';
 type Fetch = typeof globalThis.fetch;
 type Failure = Exclude<AnswerEnd, { by: 'whole' | 'left' }>;
 /** What the SDK is given when nothing more is tried. */
-type Ending = { response: Response } | { thrown: unknown };
+type Ending = { response: Response; error?: unknown } | { thrown: unknown };
 
 /** An error is small; a body that does not end must not keep a lease. */
 const ERROR_BODY_MS = 1_000;
@@ -103,19 +104,14 @@ class LeasedRequest {
         return lease;
       } catch (error) {
         signal?.throwIfAborted();
-        if (isShortage(error)) {
-          if (
-            error.reason === 'NO_MATCHING_KEY' &&
-            this.#leases.boundTo !== undefined &&
-            this.#retries.attempts.length === 0
-          ) {
-            // Its project has another name now, or no key any more: then it is looked for.
-            this.#unbind();
-            continue;
-          }
-          const { reason, retryAfterMs } = error;
-          this.#notify({ type: 'exhausted', reason, retryAfterMs, attempts: this.#retries.attempts.length });
+        if (!(error instanceof KeyBalancerError)) throw error;
+        const { reason, retryAfterMs } = error;
+        if (reason === 'NO_MATCHING_KEY' && this.#leases.boundTo !== undefined && this.#retries.attempts.length === 0) {
+          // Its project has another name now, or no key any more: then it is looked for.
+          this.#unbind();
+          continue;
         }
+        this.#notify({ type: 'exhausted', reason, retryAfterMs, attempts: this.#retries.attempts.length });
         if (this.#ending === undefined) throw error;
         return undefined;
       }
@@ -189,7 +185,8 @@ class LeasedRequest {
         ),
       };
     }
-    return { response: answer.failing(this.#shown(end, apiKey)) };
+    const error = this.#shown(end, apiKey);
+    return { response: answer.failing(error), error };
   }
 
   /** What the reader of a stream gets to see of its end. */
@@ -230,6 +227,7 @@ class LeasedRequest {
         ...(usage === undefined ? {} : { usage }),
       },
       keyId,
+      true,
     );
     this.#notifyReport(keyId, 'success', '', httpStatus, latencyMs, usage);
   }
@@ -321,7 +319,10 @@ class LeasedRequest {
   async #end(): Promise<Response> {
     if (this.#scope !== undefined) this.#scope.attempts = this.#retries.attempts;
     const ending = this.#ending!;
-    if ('response' in ending) return ending.response;
+    if ('response' in ending) {
+      attachAttempts(ending.error, this.#retries.attempts);
+      return ending.response;
+    }
     const masked = maskKeys(ending.thrown, this.#apiKeys);
     if (this.#retries.attempts.length > 0) attachAttempts(masked, this.#retries.attempts);
     throw masked;

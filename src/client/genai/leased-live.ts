@@ -6,12 +6,13 @@ import { normalizeModel } from '../../gemini/model-name.ts';
 import { redact } from '../../gemini/redact.ts';
 import { type Lease, Outcome, type ReportResultResponse } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { attachAttempts } from '../attempts.ts';
+import { KeyBalancerError } from '../errors.ts';
 import { HeldLease } from '../held-lease.ts';
 import { maskKeys } from '../mask-keys.ts';
 import type { Reports } from '../reports.ts';
 import { tokenUsage } from '../token-usage.ts';
 import type { GenAIContext } from './context.ts';
-import { isShortage, LeaseSearch } from './lease-search.ts';
+import { LeaseSearch } from './lease-search.ts';
 import { type LineCallbacks, LiveLine } from './live-line.ts';
 import { classOf, Retries, toldInTime } from './retries.ts';
 
@@ -73,7 +74,7 @@ async function connected<P, S extends LiveSession>(
     try {
       lease = await leases.next();
     } catch (error) {
-      if (isShortage(error)) {
+      if (error instanceof KeyBalancerError) {
         const { reason, retryAfterMs } = error;
         notify({ type: 'exhausted', reason, retryAfterMs, attempts: retries.attempts.length });
       }

@@ -48,7 +48,8 @@ export class Retries {
     const { settings, spend } = this.#context;
     const advised = advice.delay === undefined ? 0 : durationMs(advice.delay);
     if (!advice.retry || this.#retries >= settings.maxRetries || advised > LONGEST_PAUSE_MS) return false;
-    if (spend?.spend() === false) return false;
+    // A key to blame is left out and done with; trouble of the provider's comes again with each repeat.
+    if (advice.excludeKeyIds.length === 0 && spend?.spend() === false) return false;
     this.#retries++;
     this.#leases.leaveOut(advice.excludeKeyIds, advice.excludeProjects);
     const delayMs = advised === 0 ? 0 : Math.max(advised, settings.retryDelay);
