@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -15,6 +15,31 @@ import { ownerOf, SharedChild } from './shared-child.ts';
 const [ONE] = apiKeys(1) as [string];
 
 const socketOf = (dataDir: string): string => `unix:${dataDir}/keybalancer.sock`;
+
+/** A program that calls once, says where, and has nothing more to do once its input ends. */
+function startProgram(dataDir: string, lastWords = '') {
+  const file = join(tempDir(), 'program.mjs');
+  writeFileSync(
+    file,
+    `import { connect } from ${JSON.stringify(new URL('../../src/client/connect.ts', import.meta.url).href)};
+    const balancer = await connect({ dataDir: ${JSON.stringify(dataDir)} });
+    await balancer.keyBalancer.getStats({});
+    console.log(balancer.where);
+    process.stdin.resume().once('end', () => { ${lastWords} });`,
+  );
+  const env = { PATH: process.env.PATH, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
+  const program = spawn(process.execPath, [file], { env, stdio: ['pipe', 'pipe', 'inherit'] });
+  onTestFinished(() => void program.kill('SIGKILL'));
+  const ended = Promise.all([text(program.stdout), once(program, 'exit')]);
+  return {
+    pid: program.pid,
+    end: async () => {
+      program.stdin.end();
+      const [said, exit] = await ended;
+      return { said, exit };
+    },
+  };
+}
 
 test('of eight processes that begin at the same instant one is the owner, and the others load neither database nor server', async () => {
   const dataDir = join(tempDir(), 'new');
@@ -90,39 +115,29 @@ test('a server is joined, and its place taken when it does not come back', async
 
 test('an owner and its guests that have nothing more to do end by themselves', async () => {
   const dataDir = tempDir();
-  const file = join(tempDir(), 'program.mjs');
-  writeFileSync(
-    file,
-    `import { connect } from ${JSON.stringify(new URL('../../src/client/connect.ts', import.meta.url).href)};
-    const balancer = await connect({ dataDir: ${JSON.stringify(dataDir)} });
-    await balancer.keyBalancer.getStats({});
-    console.log(balancer.where);
-    process.stdin.resume();`,
-  );
-  const env = { PATH: process.env.PATH, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
-  const start = () => {
-    const program = spawn(process.execPath, [file], { env, stdio: ['pipe', 'pipe', 'inherit'] });
-    onTestFinished(() => void program.kill('SIGKILL'));
-    const ended = Promise.all([text(program.stdout), once(program, 'exit')]);
-    return {
-      pid: program.pid,
-      end: async () => {
-        program.stdin.end();
-        const [said, exit] = await ended;
-        return { said, exit };
-      },
-    };
-  };
-  const owner = start();
+  const owner = startProgram(dataDir);
   await eventually(() => ownerOf(dataDir)).toBe(owner.pid);
-  const guest = start();
+  const guest = startProgram(dataDir);
   expect(await guest.end()).toEqual({ said: `${socketOf(dataDir)}\n`, exit: [0, null] });
   // One that stays keeps nobody.
   const staying = new SharedChild();
   expect(await staying.get({ connect: dataDir })).toBe(socketOf(dataDir));
   expect(await owner.end()).toEqual({ said: `data dir ${dataDir}\n`, exit: [0, null] });
   await eventually(() => ownerOf(dataDir)).toBe(staying.pid);
+  // Only the owner that ended took its socket away, not that of the one after it.
+  await eventually(() => existsSync(join(dataDir, 'keybalancer.sock'))).toBe(true);
 });
+
+test.each(['', 'process.exit()'])(
+  'an owner that ends without closing takes its socket away (%j)',
+  async (lastWords) => {
+    const dataDir = tempDir();
+    const owner = startProgram(dataDir, lastWords);
+    await eventually(() => existsSync(join(dataDir, 'keybalancer.sock'))).toBe(true);
+    await owner.end();
+    expect(existsSync(join(dataDir, 'keybalancer.sock'))).toBe(false);
+  },
+);
 
 test('a second process on a data dir whose path is too long for a socket is told so at once', async () => {
   const dataDir = join(tempDir(), 'd'.repeat(100));

@@ -32,6 +32,8 @@ export interface Guest {
   readonly watch: OwnerWatch | undefined;
   /** Whether the owner is a server, which whoever looks after it may start again. */
   readonly ofServer: boolean;
+  /** Unary calls that have not ended. */
+  calls: number;
 }
 
 /** The owner cannot be joined. `isFinal`: nor will it be. */
@@ -70,5 +72,5 @@ export async function join({ dataDir, socket }: SharedDir): Promise<Guest | { re
 }
 
 function guest(address: string, watch: OwnerWatch | undefined, ofServer: boolean): Guest {
-  return { role: 'guest', balancer: connectRemote(address), watch, ofServer };
+  return { role: 'guest', balancer: connectRemote(address), watch, ofServer, calls: 0 };
 }

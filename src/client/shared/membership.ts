@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Balancer, CallOptions } from '../balancer.ts';
+import type { CallOptions } from '../balancer.ts';
 import { cancelledError, closedError, KeyBalancerError } from '../errors.ts';
 import { enter, type Guest, join, type Member, type SharedDir } from './member.ts';
 
@@ -11,8 +11,6 @@ const SPREAD_MS = 150;
 const SERVER_BACK_MS = 1_000;
 /** A process that failed to become the owner leaves the lock to the others for so long. */
 const TRY_AGAIN_MS = 5_000;
-/** Calls of a guest that are under way when its owner goes end by themselves within this time. */
-const LEAVE_MS = 2_000;
 const MOST_WAITING = 10_000;
 
 /**
@@ -25,9 +23,11 @@ const MOST_WAITING = 10_000;
 export class Membership {
   readonly #dir: SharedDir;
   readonly #closing = new AbortController();
-  readonly #leaving = new Set<Promise<void>>();
+  /** Guests of owners that are gone, whose last calls have not ended. */
+  readonly #leaving = new Set<Guest>();
   #current: Member | undefined;
   #seeking: Promise<void> | undefined;
+  #ending: Promise<void> | undefined;
   #waiting = 0;
   #warned = false;
   /** Why this process is without: the newest that was met. */
@@ -47,23 +47,19 @@ export class Membership {
     return this.#current?.balancer.where ?? `data dir ${this.#dir.dataDir}`;
   }
 
-  get closed(): boolean {
-    return this.#closing.signal.aborted;
-  }
-
   /** undefined: this process is without an owner at the moment. */
-  get current(): Balancer | undefined {
-    return this.#current?.balancer;
+  get current(): Member | undefined {
+    return this.#current;
   }
 
-  /** The balancer that there is, or the next one. Rejects UNAVAILABLE when there is none in time. */
-  async next({ signal, timeoutMs }: CallOptions, patienceMs: number): Promise<Balancer> {
+  /** What this process is, or will be next. Rejects UNAVAILABLE when it is nothing in time. */
+  async next({ signal, timeoutMs }: CallOptions, patienceMs: number): Promise<Member> {
     const isDeadline = timeoutMs !== undefined && timeoutMs < patienceMs;
     const end = performance.now() + (isDeadline ? timeoutMs : patienceMs);
     for (;;) {
-      if (this.closed) throw closedError(this.where);
+      if (this.#closed) throw closedError(this.where);
       if (signal?.aborted) throw cancelledError(signal);
-      if (this.#current !== undefined) return this.#current.balancer;
+      if (this.#current !== undefined) return this.#current;
       const leftMs = end - performance.now();
       if (leftMs <= 0 && isDeadline) throw new KeyBalancerError('the deadline passed', { code: 'DEADLINE_EXCEEDED' });
       if (leftMs <= 0 || this.#waiting >= MOST_WAITING) throw this.#without();
@@ -73,23 +69,28 @@ export class Membership {
     }
   }
 
-  /** False: it must be told of calls that reach nobody. */
-  get isWatched(): boolean {
-    return this.#current?.role !== 'guest' || this.#current.watch !== undefined;
+  /** The answer of a call that was made as `member`. */
+  answer<T>(member: Member, answer: Promise<T>): Promise<T> {
+    return member.role === 'owner' ? answer : this.#answerOf(member, answer);
   }
 
-  unreached(balancer: Balancer): void {
-    if (this.#current?.role === 'guest' && this.#current.balancer === balancer) this.#lost(this.#current);
+  close(): Promise<void> {
+    this.#ending ??= this.#close();
+    return this.#ending;
   }
 
-  async close(): Promise<void> {
+  get #closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  async #close(): Promise<void> {
     this.#closing.abort();
     // An attempt that is under way may still make an owner.
     await this.#seeking;
-    const current = this.#current;
+    const members = [...(this.#current ? [this.#current] : []), ...this.#leaving];
     this.#current = undefined;
-    if (current?.role === 'guest') current.watch?.close();
-    await Promise.all([current?.balancer.close(), ...this.#leaving]);
+    this.#leaving.clear();
+    await Promise.all(members.map(leave));
   }
 
   #became(member: Member): void {
@@ -100,23 +101,38 @@ export class Membership {
       return;
     }
     member.balancer.serve().catch((error: unknown) => {
-      if (!this.closed) this.#dir.warn(`other processes cannot join ${this.#dir.dataDir}: ${(error as Error).message}`);
+      if (!this.#closed)
+        this.#dir.warn(`other processes cannot join ${this.#dir.dataDir}: ${(error as Error).message}`);
     });
   }
 
   #lost(guest: Guest): void {
-    if (this.#current !== guest || this.closed) return;
+    if (this.#current !== guest || this.#closed) return;
     this.#current = undefined;
-    guest.watch?.close();
-    const leaving = sleep(LEAVE_MS, undefined, { ref: false, signal: this.#closing.signal })
-      .catch(() => {})
-      .then(() => guest.balancer.close())
-      .finally(() => this.#leaving.delete(leaving));
-    this.#leaving.add(leaving);
+    this.#leaving.add(guest);
+    this.#leaveWhenDone(guest);
     const seeking = this.#seek(guest.ofServer ? SERVER_BACK_MS : 0).finally(() => {
       if (this.#seeking === seeking) this.#seeking = undefined;
     });
     this.#seeking = seeking;
+  }
+
+  async #answerOf<T>(guest: Guest, answer: Promise<T>): Promise<T> {
+    guest.calls++;
+    try {
+      return await answer;
+    } catch (error) {
+      if (guest.watch === undefined && isUnreached(error)) this.#lost(guest);
+      throw error;
+    } finally {
+      guest.calls--;
+      this.#leaveWhenDone(guest);
+    }
+  }
+
+  /** Calls that had not been sent may well have found their way to the next owner: they are not cut off. */
+  #leaveWhenDone(guest: Guest): void {
+    if (guest.calls === 0 && this.#leaving.delete(guest)) void leave(guest);
   }
 
   /** Resolves with a member, or closed. `joinMs`: how long only to join. */
@@ -124,7 +140,7 @@ export class Membership {
     let ownFrom = performance.now() + joinMs;
     const pauses = new Pauses();
     await this.#pause(Math.random() * SPREAD_MS);
-    while (!this.closed) {
+    while (!this.#closed) {
       try {
         const found = performance.now() < ownFrom ? await join(this.#dir) : await enter(this.#dir);
         if ('role' in found && found.role !== 'none') return this.#became(found);
@@ -171,6 +187,16 @@ export async function firstMember(dir: SharedDir): Promise<Member> {
     if (entered.isFinal || performance.now() >= end) throw entered.error;
     await sleep(pauses.next());
   }
+}
+
+async function leave(member: Member): Promise<void> {
+  if (member.role === 'guest') member.watch?.close();
+  await member.balancer.close();
+}
+
+/** It was the transport that spoke. */
+function isUnreached(error: unknown): boolean {
+  return error instanceof KeyBalancerError && error.code === 'UNAVAILABLE' && error.reason === '';
 }
 
 /** Between tries, in milliseconds: apart from those of other processes, and rarer with time, since each tries the lock. */

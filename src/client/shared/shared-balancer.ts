@@ -1,8 +1,7 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { KeyAdminService, KeyBalancerService } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer, CallOptions, UnaryCalls } from '../balancer.ts';
-import { KeyBalancerError } from '../errors.ts';
-import type { SharedDir } from './member.ts';
+import type { Member, SharedDir } from './member.ts';
 import { Membership } from './membership.ts';
 import { resumedWatch } from './resumed-watch.ts';
 
@@ -20,9 +19,9 @@ export async function openShared(dir: SharedDir): Promise<Balancer> {
     keyBalancer: forwarded(KeyBalancerService, membership, (balancer) => balancer.keyBalancer),
     keyAdmin: forwarded(KeyAdminService, membership, (balancer) => balancer.keyAdmin),
     watchHealth: (request, options = {}) =>
-      resumedWatch((call) => membership.next(call, WATCH_PATIENCE_MS), request, options),
+      resumedWatch(async (call) => (await membership.next(call, WATCH_PATIENCE_MS)).balancer, request, options),
     async *testKeys(request, options = {}) {
-      const balancer = await membership.next(options, CALL_PATIENCE_MS);
+      const { balancer } = await membership.next(options, CALL_PATIENCE_MS);
       yield* balancer.testKeys(request, options);
     },
     get where() {
@@ -44,33 +43,23 @@ function forwarded<S extends DescService>(
   for (const method of service.methods) {
     if (method.methodKind !== 'unary') continue;
     const name = method.localName;
-    const callOf = (balancer: Balancer): Call => (callsOf(balancer) as Record<string, Call>)[name]!;
-
-    const waiting: Call = async (request, options = {}) => {
-      const startedAt = performance.now();
-      const balancer = await membership.next(options, CALL_PATIENCE_MS);
-      const { timeoutMs } = options;
-      if (timeoutMs === undefined) return callOf(balancer)(request, options);
-      const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - startedAt)));
-      return callOf(balancer)(request, { ...options, timeoutMs: leftMs });
+    const make = (member: Member, request: unknown, options: CallOptions | undefined): Promise<unknown> => {
+      const call = (callsOf(member.balancer) as Record<string, Call>)[name]!;
+      return membership.answer(member, call(request, options));
     };
-
+    const wait: Call = async (request, options = {}) => {
+      const startedAt = performance.now();
+      const member = await membership.next(options, CALL_PATIENCE_MS);
+      const { timeoutMs } = options;
+      if (timeoutMs === undefined) return make(member, request, options);
+      const leftMs = Math.max(1, Math.ceil(timeoutMs - (performance.now() - startedAt)));
+      return make(member, request, { ...options, timeoutMs: leftMs });
+    };
     calls[name] = (request, options) => {
       const { current } = membership;
-      if (current === undefined) return waiting(request, options);
-      const answer = callOf(current)(request, options);
-      if (membership.isWatched) return answer;
-      return answer.catch((error: unknown) => {
-        if (isUnreached(error)) membership.unreached(current);
-        throw error;
-      });
+      return current === undefined ? wait(request, options) : make(current, request, options);
     };
   }
   // The descriptors that built the calls are the same that their types come from.
   return calls as UnaryCalls<S>;
-}
-
-/** It was the transport that spoke. */
-function isUnreached(error: unknown): boolean {
-  return error instanceof KeyBalancerError && error.code === 'UNAVAILABLE' && error.reason === '';
 }

@@ -50,12 +50,14 @@ export class SocketDoor {
       throw error;
     }
     chmodSync(socket, 0o600);
+    closeAtExit(door.#listener);
     return door;
   }
 
   /** Stops listening and tells those who joined to go; what runs gets `graceMs` to end and to arrive. */
   async close(graceMs: number): Promise<void> {
     // Takes the socket's file away at once, while the lock is still held: the next owner makes its own.
+    notAtExit(this.#listener);
     this.#listener.close();
     this.#connections.drain(graceMs);
     await within(graceMs, Promise.all(Array.from(this.#sockets, closed)));
@@ -74,6 +76,26 @@ export class SocketDoor {
       });
     });
   }
+}
+
+const atExit = new Set<NetServer>();
+
+/**
+ * A process that ends gives its lock back before Node takes the files of open sockets away: what it took away then could be the
+ * next owner's.
+ */
+function closeAtExit(listener: NetServer): void {
+  if (atExit.size === 0) process.on('exit', closeAll);
+  atExit.add(listener);
+}
+
+function notAtExit(listener: NetServer): void {
+  atExit.delete(listener);
+  if (atExit.size === 0) process.off('exit', closeAll);
+}
+
+function closeAll(): void {
+  for (const listener of atExit) listener.close();
 }
 
 function closed(socket: Socket): Promise<void> {
