@@ -128,6 +128,7 @@ export class Answer {
       },
       { highWaterMark: 0 },
     );
+    abandoned.register(stream, () => void leave(undefined));
     return responseLike(
       this.#response,
       leftOnRelease(stream, () => over),
@@ -202,6 +203,9 @@ export class Answer {
     return last !== undefined && /[\]}]$/.test(last);
   }
 }
+
+/** Streams that were dropped without being read to their end: nobody else would end them. */
+const abandoned = new FinalizationRegistry<() => void>((leave) => leave());
 
 /** As fetch names a connection that broke while its answer was read. */
 function terminated(): TypeError {

@@ -1,5 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { ApiError } from '@google/genai';
 import { expect, onTestFinished, test } from 'vitest';
@@ -214,3 +216,24 @@ test('the lease is renewed while a stream flows', async () => {
   while (!(await chunks.next()).done);
   expect(await made.endings()).toEqual({ acquired: 1, succeeded: 1 });
 });
+
+test('a stream that is dropped without a word ends request and lease when it is collected', async () => {
+  const made = await bench({ [ONE]: { behaviour: { chunkDelayMs: Infinity } } });
+  const collect = garbageCollector();
+  await (async () => {
+    await (await made.ai.models.generateContentStream(HELLO)).next();
+  })();
+  expect(made.fake.counts.inFlight).toBe(1);
+  await expect
+    .poll(() => {
+      collect();
+      return made.fake.counts.inFlight;
+    })
+    .toBe(0);
+  await expect.poll(() => made.endings()).toEqual({ acquired: 1, succeeded: 1 });
+});
+
+function garbageCollector(): () => void {
+  setFlagsFromString('--expose-gc');
+  return runInNewContext('gc') as () => void;
+}
