@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { connect } from '../../src/client/connect.ts';
+import { KeyState } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { startFakeGemini } from '../fake-gemini/index.ts';
 import { cli } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { apiKeys } from '../support/orders.ts';
@@ -138,6 +140,25 @@ test.each(['', 'process.exit()'])(
     expect(existsSync(join(dataDir, 'keybalancer.sock'))).toBe(false);
   },
 );
+
+test('Gemini is asked about a suspected key by the owner alone, once', async () => {
+  const fake = await startFakeGemini({ keys: { [ONE]: { behaviour: 'suspended' } } });
+  onTestFinished(() => fake.close());
+  const dataDir = tempDir();
+  const children = Array.from({ length: 3 }, () => new SharedChild());
+  for (const child of children) await child.get({ connect: dataDir, embedded: { geminiBaseUrl: fake.url } });
+  await children[0]!.get({ addKey: ONE });
+  const leases = await Promise.all(children.map((child) => child.get({ acquire: {} })));
+  for (const [index, child] of children.entries()) await child.get({ reportSuspended: leases[index] as string });
+  await eventually(() => fake.counts.byMethod['models.list']).toBe(1);
+  const state = async () => children[1]!.get({ keyState: true });
+  await eventually(state).toBe(KeyState.DISABLED_AUTO);
+  // Nor by the next owner, who knows the answer.
+  await children[0]!.kill();
+  await eventually(() => ownerOf(dataDir)).not.toBe(children[0]!.pid);
+  expect(await state()).toBe(KeyState.DISABLED_AUTO);
+  expect(fake.counts.byMethod).toEqual({ 'models.list': 1 });
+});
 
 test('a second process on a data dir whose path is too long for a socket is told so at once', async () => {
   const dataDir = join(tempDir(), 'd'.repeat(100));

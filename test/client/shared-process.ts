@@ -7,14 +7,17 @@ import { expectedAnswer } from '../fake-gemini/index.ts';
 
 /** A process that uses a data dir as its parent says: a worker of a cluster. */
 export type SharedOrder =
-  | { connect: string; visit?: boolean; embedded?: { masterKey?: { value: string } } }
+  | { connect: string; visit?: boolean; embedded?: { masterKey?: { value: string }; geminiBaseUrl?: string } }
   | { addKey: string }
   | { acquire: { requestId?: string; maxWaitMs?: number } }
   | { report: string }
+  /** That the lease's key is suspended, says Gemini. */
+  | { reportSuspended: string }
   | { renew: string }
   /** Makes calls by a wrapper, so many at once, until it is told to stop. Each call is told of when it has ended. */
   | { work: string; pool: string; geminiUrl: string; callers: number }
   | { stop: true }
+  | { keyState: true }
   | { watch: true }
   | { where: true }
   /** What was loaded since it began: the modules that are imported when they are needed. */
@@ -72,6 +75,12 @@ async function done(order: SharedOrder): Promise<unknown> {
     const { duplicate } = await balancer!.keyBalancer.reportResult({ leaseId: order.report, outcome: 1 });
     return { duplicate };
   }
+  if ('reportSuspended' in order) {
+    const message = "Permission denied: Consumer 'api_key:' has been suspended.";
+    const error = { httpStatus: 403, status: 'PERMISSION_DENIED', message };
+    await balancer!.keyBalancer.reportResult({ leaseId: order.reportSuspended, outcome: 2, error });
+    return undefined;
+  }
   if ('renew' in order) {
     await balancer!.keyBalancer.renewLease({ leaseId: order.renew });
     return undefined;
@@ -93,6 +102,7 @@ async function done(order: SharedOrder): Promise<unknown> {
     await wrapper?.close();
     return undefined;
   }
+  if ('keyState' in order) return (await balancer!.keyAdmin.listKeys({})).keys[0]?.health?.state;
   if ('watch' in order) {
     void watch();
     return undefined;
