@@ -37,8 +37,13 @@ export function deadlineError(where: string, timeoutMs: number | undefined): Key
   return new KeyBalancerError(`no answer from ${where} within ${limit}`, { code: 'DEADLINE_EXCEEDED' });
 }
 
+/** A call whose connection went away under it. */
+export function lostError(where: string): KeyBalancerError {
+  return new KeyBalancerError(`the connection to ${where} was lost`, { code: 'UNAVAILABLE' });
+}
+
 /** Whether a call failed before anything of it was sent, so that it may go elsewhere. */
-export function isUnsent(error: Partial<ServiceError>): boolean {
+export function isUnsent(error: Pick<Partial<ServiceError>, 'code' | 'details'>): boolean {
   return error.code === status.UNAVAILABLE && UNSENT.test(error.details ?? '');
 }
 
@@ -69,7 +74,7 @@ function transportError(
     return new KeyBalancerError(message, { code: name });
   }
   if (name === 'CANCELLED' || /RST_STREAM|connection (?:dropped|lost|closed)/i.test(details)) {
-    return new KeyBalancerError(`the connection to ${where} was lost`, { code: 'UNAVAILABLE' });
+    return lostError(where);
   }
   return new KeyBalancerError(`${details} (${where})`, { code: name });
 }

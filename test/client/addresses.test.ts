@@ -65,6 +65,18 @@ test('where an address stops answering the next is used, and after the last the 
   expect(again.desk.of('acquire').length).toBeGreaterThan(0);
 });
 
+test('a stream that ends for want of work is no reason to go elsewhere', async () => {
+  const [first, second] = [await station(), await station()];
+  const { keyBalancer } = remote([first.address, second.address]);
+  await keyBalancer.acquireKey({});
+  await eventually(() => first.desk.last.finished).toBe(true);
+  await keyBalancer.getStats({});
+  await keyBalancer.acquireKey({});
+  expect(first.desk.streams).toHaveLength(2);
+  expect(first.asked).toBe(1);
+  expect(second.desk.streams).toHaveLength(0);
+});
+
 test('where no address answers, that is said', async () => {
   const addresses = [await nowhere(), await nowhere()];
   const balancer = remote(addresses);

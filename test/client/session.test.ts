@@ -77,6 +77,23 @@ test('a message is never too large for a server, whatever its operations hold', 
   expect(await codeOf(other)).toBe('OK');
 });
 
+test('a request that is no message is refused as by itself, and harms no other', async () => {
+  const server = await serve();
+  const [session, unary] = [remote(server.grpc!), remote(server.grpc!, { transport: 'unary' })];
+  await session.keyAdmin.createKey({ apiKey: 'AQ.a-key' });
+  const refusals: unknown[] = [];
+  for (const { keyBalancer } of [session, unary]) {
+    const bad = [{ priority: 2 ** 40 }, { pool: 7 as never }, { estimatedTokens: 1n << 80n }];
+    const calls = bad.map((request) => keyBalancer.acquireKey(request));
+    const good = keyBalancer.acquireKey({});
+    const settled = await Promise.allSettled(calls);
+    refusals.push(settled.map((each) => (each.status === 'rejected' ? each.reason.code : 'OK')));
+    expect((await good).lease).toBeDefined();
+  }
+  expect(refusals[0]).toEqual(refusals[1]);
+  expect(refusals[0]).not.toContain('OK');
+});
+
 test('answers find their calls in any order', async () => {
   const { desk, balancer } = await acquainted();
   const models = ['a', 'b', 'c'];

@@ -99,13 +99,13 @@ export class ClientStream {
     return Math.min(this.room, Math.max(0, most - this.#waiting));
   }
 
-  /** Gives back what is too large for any message. */
+  /** Gives back what fits into no message. */
   send(operations: readonly Operation[]): Operation[] {
     if (operations.length === 0) return [];
-    const { messages, tooLarge } = messagesOf(operations, (operation) => this.#add(operation));
+    const { messages, unfit } = messagesOf(operations, (operation) => this.#add(operation));
     for (const message of messages) this.#call.write(message);
-    for (const [id, operation] of tooLarge) this.#delete(id, operation);
-    return tooLarge.map(([, operation]) => operation);
+    for (const [id, operation] of unfit) this.#delete(id, operation);
+    return unfit.map(([, operation]) => operation);
   }
 
   /** Sends no more; the answers of what is open still come. */

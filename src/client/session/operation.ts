@@ -52,6 +52,7 @@ export class Operation {
   readonly #timer: NodeJS.Timeout | undefined;
   #settle: { resolve: (answer: Message) => void; reject: (error: unknown) => void } | undefined;
   #left = false;
+  #overdue: NodeJS.Timeout | undefined;
 
   constructor({ method, kind, request, call, timeoutMs, where }: OperationOptions) {
     this.method = method;
@@ -93,6 +94,11 @@ export class Operation {
 
   get signal(): AbortSignal | undefined {
     return this.#signal;
+  }
+
+  /** Tells when it may wait no longer, unless it is settled before. */
+  whenWaited(tell: () => void): void {
+    this.#overdue = setTimeout(tell, Math.min(Math.max(0, this.waitLeftMs), LONGEST_TIMER_MS)).unref();
   }
 
   resolve(answer: Message): void {
@@ -143,6 +149,7 @@ export class Operation {
     const settle = this.#settle;
     this.#settle = undefined;
     clearTimeout(this.#timer);
+    clearTimeout(this.#overdue);
     this.#signal?.removeEventListener('abort', this.#abort);
     return settle;
   }

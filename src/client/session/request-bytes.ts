@@ -12,14 +12,14 @@ const TAG = (1 << 3) | 2;
 
 /**
  * The operations as encoded SessionRequests. Each is encoded by itself, so that its size is known before it is too late.
- * `idOf` gives an operation its correlation id.
+ * `idOf` gives an operation its correlation id. `unfit`: what is too large for any message, or no message at all.
  */
 export function messagesOf(
   operations: readonly Operation[],
   idOf: (operation: Operation) => bigint,
-): { messages: Buffer[]; tooLarge: [bigint, Operation][] } {
+): { messages: Buffer[]; unfit: [bigint, Operation][] } {
   const messages: Buffer[] = [];
-  const tooLarge: [bigint, Operation][] = [];
+  const unfit: [bigint, Operation][] = [];
   let parts: Uint8Array[] = [];
   let count = 0;
   let size = 0;
@@ -31,9 +31,9 @@ export function messagesOf(
   };
   for (const operation of operations) {
     const id = idOf(operation);
-    const bytes = operation.encoded(id);
-    if (bytes.length > LARGEST_OPERATION) {
-      tooLarge.push([id, operation]);
+    const bytes = encoded(operation, id);
+    if (bytes === undefined) {
+      unfit.push([id, operation]);
       continue;
     }
     if (count === MOST_OPERATIONS || size + bytes.length > MOST_BYTES) close();
@@ -42,7 +42,17 @@ export function messagesOf(
     size += bytes.length;
   }
   close();
-  return { messages, tooLarge };
+  return { messages, unfit };
+}
+
+function encoded(operation: Operation, id: bigint): Uint8Array | undefined {
+  try {
+    const bytes = operation.encoded(id);
+    return bytes.length > LARGEST_OPERATION ? undefined : bytes;
+  } catch {
+    // Such as a number out of its range.
+    return undefined;
+  }
 }
 
 /** A message that gives up the operation of that id. */
