@@ -6,7 +6,9 @@
  *     });
  *     const ai = new GoogleGenAI({ apiKey: 'AQ.test-key-000001', vertexai: false, httpOptions: { baseUrl: fake.url } });
  *
- * Answers and token counts follow from the prompt alone: see expectedAnswer and expectedTokens.
+ * Answers and token counts follow from the prompt alone: see expectedAnswer and expectedTokens. A prompt that has the name of a declared
+ * function is answered by a call of it. Besides models and files there are caches, batches, file search stores, tuned models,
+ * interactions and live sessions, each its project's alone.
  */
 export type { Behaviour, BehaviourName, BehaviourSpec, Cut, FakeMethod, Limits } from './behaviour.ts';
 export type { Counts, Ending, LogEntry } from './counts.ts';

@@ -254,7 +254,7 @@ test('all that runs at once is accounted for', async () => {
   const keys = Object.fromEntries(
     apiKeys(12).map((key, index) => [key, index % 4 === 0 ? { behaviour: 'dead' as const } : {}]),
   );
-  const { ai, fake, endings } = await bench(keys);
+  const { ai, fake, endings, events } = await bench(keys);
   const calls = Array.from(
     { length: 60 },
     async (_, at) => (await ai.models.generateContent({ ...HELLO, contents: `${at}` })).text,
@@ -265,4 +265,7 @@ test('all that runs at once is accounted for', async () => {
   expect(succeeded).toBe(60);
   expect(acquired).toBe(60 + failed);
   expect(fake.counts.byStatus).toEqual({ 200: 60, 400: failed });
+  // Each lease is told of, and how it ended.
+  const told = (type: string): number => events.filter((event) => event.type === type).length;
+  expect([told('lease'), told('report')]).toEqual([acquired, acquired]);
 });
