@@ -1,4 +1,4 @@
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -23,7 +23,7 @@ async function stream({ ai }: Pick<Bench, 'ai'>): Promise<{ text: string; error?
 
 /** A server that answers each request as the function for it does, and a client with two keys. */
 async function scripted(
-  answers: ((write: (text: string) => void, end: () => void, cut: () => void) => void)[],
+  answers: ((write: (text: string) => void, end: () => void, cut: () => void, response: ServerResponse) => void)[],
   settings: Partial<LeaseSettings> = {},
 ) {
   let at = 0;
@@ -36,6 +36,7 @@ async function scripted(
       (text) => response.write(text),
       () => response.end(),
       () => response.destroy(),
+      response,
     );
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -237,3 +238,24 @@ function garbageCollector(): () => void {
   setFlagsFromString('--expose-gc');
   return runInNewContext('gc') as () => void;
 }
+
+test('an interaction whose stream begins with an error is asked for again, and the first is let go', async () => {
+  let left = false;
+  const created = { event_type: 'interaction.created', interaction: { id: 'i1', status: 'in_progress' } };
+  const completed = { event_type: 'interaction.completed', interaction: { id: 'i1', status: 'completed' } };
+  const failed = { event_type: 'error', error: { code: 'rate_limit_exceeded', message: 'Too many.' } };
+  const made = await scripted([
+    // It does not end by itself.
+    (write, _, __, response) => {
+      response.once('close', () => {
+        left = true;
+      });
+      write(event(failed));
+    },
+    (write, end) => [write(event(created) + event(completed)), end()],
+  ]);
+  const { chunks } = await read(made.ai.interactions.create({ model: MODEL, input: 'hello', stream: true }));
+  expect(chunks.map(({ event_type }) => event_type)).toEqual(['interaction.created', 'interaction.completed']);
+  expect(await made.endings()).toEqual({ acquired: 2, succeeded: 1, failed: 1 });
+  await expect.poll(() => left).toBe(true);
+});

@@ -1,0 +1,32 @@
+import { redact } from '../../gemini/redact.ts';
+import { responseLike } from './answer.ts';
+import { within } from './retries.ts';
+
+/** An error is small; a body that does not end must not keep a lease. */
+const LONGEST_MS = 1_000;
+const MOST_BYTES = 256 * 1024;
+
+/** The body of an error, masked, and a response that has it. What is longer than any error is cut. */
+export async function errorBody(response: Response, apiKey: string): Promise<{ text: string; ending: Response }> {
+  if (response.body === null || !(response instanceof Response)) return { text: '', ending: response };
+  const reader = response.body.getReader();
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  const end = performance.now() + LONGEST_MS;
+  while (length < MOST_BYTES) {
+    const left = end - performance.now();
+    const part =
+      left > 0
+        ? await within(
+            left,
+            reader.read().catch(() => undefined),
+          )
+        : undefined;
+    if (part === undefined || part.done) break;
+    parts.push(part.value);
+    length += part.value.length;
+  }
+  void reader.cancel().catch(() => undefined);
+  const text = redact(Buffer.concat(parts).toString('utf8'), apiKey);
+  return { text, ending: responseLike(response, Buffer.from(text)) };
+}

@@ -1,0 +1,301 @@
+import type { Lease, ReportResultResponse } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import { type Attempt, attachAttempts } from '../attempts.ts';
+import type { Balancer } from '../balancer.ts';
+import { KeyBalancerError } from '../errors.ts';
+import { HeldLease } from '../held-lease.ts';
+import { maskKeys } from '../mask-keys.ts';
+import type { Reports } from '../reports.ts';
+import { Answer, type AnswerEnd } from './answer.ts';
+import { callScope } from './call-scope.ts';
+import type { GenAIContext } from './context.ts';
+import { errorBody } from './error-body.ts';
+import { learnedNames } from './learned-names.ts';
+import { LeaseSearch } from './lease-search.ts';
+import type { Outgoing } from './outgoing.ts';
+import { type RequestFacts, requestFacts } from './request-facts.ts';
+import { classOf, type Notify, Retries } from './retries.ts';
+import { errorOf, streamError } from './try-outcome.ts';
+import { type TryFigures, TryReports } from './try-reports.ts';
+
+type Fetch = typeof globalThis.fetch;
+type Failure = Exclude<AnswerEnd, { by: 'whole' | 'left' }>;
+/** What the SDK is given when nothing more is tried. */
+type Ending = { response: Response; error?: unknown } | { thrown: unknown };
+
+/** One HTTP request of the SDK, in as many tries as it takes and may take. */
+export class LeasedRequest {
+  readonly #context: GenAIContext;
+  readonly #balancer: Balancer;
+  readonly #tryReports: TryReports;
+  readonly #request: Outgoing;
+  readonly #facts: RequestFacts;
+  readonly #inner: Fetch;
+  readonly #leases: LeaseSearch;
+  readonly #retries: Retries;
+  /** For masking what is thrown. */
+  readonly #apiKeys: string[] = [];
+  readonly #scope = callScope();
+  readonly #startedAt = performance.now();
+  /** Gemini's last word, for when no other key is to be had. */
+  #ending: Ending | undefined;
+
+  constructor(
+    context: GenAIContext,
+    { balancer, reports }: { balancer: Balancer; reports: Reports },
+    request: Outgoing,
+    inner: Fetch,
+  ) {
+    this.#context = context;
+    this.#balancer = balancer;
+    this.#tryReports = new TryReports(reports, (event) => this.#notify(event));
+    this.#request = request;
+    this.#inner = inner;
+    this.#facts = requestFacts(request.url, request.method, request.headers.get('accept') ?? '', request.text);
+    const { pool, maxWait, maxRetries, retryDelay } = context.settings;
+    this.#leases = new LeaseSearch(
+      { balancer, reports },
+      {
+        pool,
+        model: this.#facts.model,
+        estimatedTokens: BigInt(this.#facts.estimatedTokens),
+        affinityKey: this.#scope?.affinityKey || context.settings.affinityKey || '',
+      },
+      maxWait ?? maxRetries * retryDelay,
+      request.signal,
+    );
+    this.#leases.boundTo = context.origins.of(this.#facts.resources);
+    this.#retries = new Retries(context, this.#leases, request.signal, (event) => this.#notify(event));
+  }
+
+  async response(): Promise<Response> {
+    for (;;) {
+      const lease = await this.#lease();
+      if (lease === undefined) return this.#end();
+      const response = await this.#try(lease);
+      if (response !== undefined) return response;
+    }
+  }
+
+  /** undefined: none is to be had, and Gemini's last word stands. */
+  async #lease(): Promise<Lease | undefined> {
+    const { signal } = this.#request;
+    const startedAt = performance.now();
+    for (;;) {
+      try {
+        const lease = await this.#leases.next();
+        const { keyId, project } = lease;
+        const waitedMs = performance.now() - startedAt;
+        this.#notify({ type: 'lease', keyId, project, waitedMs, attempt: this.#retries.attempts.length });
+        return lease;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!(error instanceof KeyBalancerError)) throw error;
+        const { reason, retryAfterMs } = error;
+        if (reason === 'NO_MATCHING_KEY' && this.#leases.boundTo !== undefined && this.#retries.attempts.length === 0) {
+          // Its project has another name now, or no key any more: then it is looked for.
+          this.#unbind();
+          continue;
+        }
+        this.#notify({ type: 'exhausted', reason, retryAfterMs, attempts: this.#retries.attempts.length });
+        if (this.#ending === undefined) throw error;
+        return undefined;
+      }
+    }
+  }
+
+  /** What the SDK is given; undefined: another try follows. */
+  async #try(lease: Lease): Promise<Response | undefined> {
+    const { apiKey } = lease;
+    this.#apiKeys.push(apiKey);
+    this.#dropEnding();
+    const held = new HeldLease(this.#balancer, lease);
+    const startedAt = performance.now();
+    let response: Response;
+    try {
+      response = await this.#request.send(this.#inner, apiKey);
+    } catch (error) {
+      held.letGo();
+      const latencyMs = performance.now() - startedAt;
+      return this.#failed(lease, { by: 'silence', error }, 0, latencyMs, { thrown: error });
+    }
+    const headersMs = performance.now() - startedAt;
+    const { status } = response;
+    if (!response.ok) {
+      const { text, ending } = await errorBody(response, apiKey);
+      held.letGo();
+      const latencyMs = performance.now() - startedAt;
+      return this.#failed(lease, { by: 'error', body: text }, status, latencyMs, { response: ending });
+    }
+    if (!(response instanceof Response)) {
+      // An own fetch with responses of its own: what becomes of the body is not seen.
+      held.letGo();
+      this.#succeeded(lease, { status, latencyMs: headersMs });
+      return response;
+    }
+    const { answer: kind, tellsResources } = this.#facts;
+    const answer = new Answer(response, {
+      kind,
+      keepStart: tellsResources,
+      mustSpeak:
+        kind === 'message' && this.#request.method !== 'DELETE' && !response.headers.has('x-goog-upload-status'),
+      shown: kind === 'generated-events' ? (body) => streamError(body, apiKey) : undefined,
+    });
+    const end = await answer.begin();
+    if (end === undefined) {
+      return answer.handOn(
+        (final) => {
+          held.letGo();
+          this.#over(lease, response, answer, final, headersMs + answer.readMs);
+        },
+        (final) => this.#shown(final, apiKey),
+      );
+    }
+    held.letGo();
+    const latencyMs = headersMs + answer.readMs;
+    if (end.by === 'whole' || end.by === 'left') {
+      this.#over(lease, response, answer, end, latencyMs);
+      return answer.whole();
+    }
+    return this.#failed(lease, end, status, latencyMs, this.#endingOf(end, answer, apiKey));
+  }
+
+  /** What the SDK would be given for an answer that failed as it began. */
+  #endingOf(end: Failure, answer: Answer, apiKey: string): Ending {
+    if (end.by === 'nonsense') return { response: answer.whole() };
+    if (end.by === 'error' && this.#facts.answer !== 'generated-events') {
+      // The SDK hands such events to its caller.
+      return {
+        response: answer.handOn(
+          () => {},
+          (final) => this.#shown(final, apiKey),
+        ),
+      };
+    }
+    const error = this.#shown(end, apiKey);
+    return { response: answer.failing(error), error };
+  }
+
+  /** What the reader of a stream gets to see of its end. */
+  #shown(end: AnswerEnd, apiKey: string): unknown {
+    const error =
+      end.by === 'error'
+        ? streamError(end.body, apiKey)
+        : end.by === 'silence'
+          ? end.error
+          : new TypeError('terminated');
+    const masked = maskKeys(error, this.#apiKeys);
+    if (this.#retries.attempts.length > 0) attachAttempts(masked, this.#retries.attempts);
+    return masked;
+  }
+
+  /** An answer that began well is over: nobody waits for its report. */
+  #over(lease: Lease, response: Response, answer: Answer, end: AnswerEnd, latencyMs: number): void {
+    this.#context.origins.remember(learnedNames(this.#facts, response.headers, answer.start), lease);
+    const figures = { status: response.status, latencyMs, usage: answer.usage() };
+    if (end.by === 'whole' || end.by === 'left') {
+      this.#succeeded(lease, figures);
+      return;
+    }
+    const attempt: Attempt = { keyId: lease.keyId, errorClass: 'UNKNOWN', latencyMs: Math.round(latencyMs) };
+    this.#retries.attempts.push(attempt);
+    void this.#reported(lease, end, figures).then((told) => {
+      attempt.errorClass = classOf(told);
+    });
+  }
+
+  #succeeded(lease: Lease, figures: TryFigures): void {
+    this.#context.spend?.earn();
+    this.#tryReports.succeeded(lease, figures);
+  }
+
+  #reported(lease: Lease, failure: Failure, figures: TryFigures): Promise<ReportResultResponse | undefined> {
+    const { apiKey } = lease;
+    const error = errorOf(failure, { apiKey, status: figures.status, cancelled: this.#wasCancelled() });
+    return this.#tryReports.failed(lease, error, figures);
+  }
+
+  /** Reports a try that failed before the SDK had anything of it. undefined: another follows. */
+  async #failed(
+    lease: Lease,
+    failure: Failure,
+    status: number,
+    latencyMs: number,
+    ending: Ending,
+  ): Promise<Response | undefined> {
+    const { signal, replayable } = this.#request;
+    const reporting = this.#reported(lease, failure, { status, latencyMs });
+    this.#ending = ending;
+    // Whoever left waits for nothing.
+    if (signal?.aborted) return this.#end();
+    const told = await reporting;
+    const { keyId } = lease;
+    const errorClass = classOf(told);
+    this.#retries.attempts.push({ keyId, errorClass, latencyMs: Math.round(latencyMs) });
+    if (!replayable || signal?.aborted) return this.#end();
+    const again = this.#isElsewhere(errorClass, failure, status)
+      ? this.#search(lease, told)
+      : await this.#retries.follow(told, keyId);
+    return again ? undefined : this.#end();
+  }
+
+  /** Whether the failure may only mean that the resource named is another project's. */
+  #isElsewhere(errorClass: string, failure: Failure, status: number): boolean {
+    const { resources, aboutResource } = this.#facts;
+    if (resources.length === 0) return false;
+    if (errorClass === 'RESOURCE_MISMATCH') return true;
+    if (errorClass !== 'NOT_FOUND' || status !== 404) return false;
+    return aboutResource || (failure.by === 'error' && !/\bmodels\//.test(failure.body));
+  }
+
+  /** Looks for the resource in another project, if it is not known whose it is. */
+  #search(lease: Lease, told: ReportResultResponse | undefined): boolean {
+    if (this.#leases.boundTo === undefined) return this.#retries.search(lease, told);
+    // It was there, and is no more; who asks again has it looked for.
+    this.#context.origins.forget(this.#facts.resources);
+    return false;
+  }
+
+  /** Another try has the last word. A body that nobody will read must not keep its connection. */
+  #dropEnding(): void {
+    const ending = this.#ending;
+    this.#ending = undefined;
+    if (ending !== undefined && 'response' in ending) void ending.response.body?.cancel().catch(() => undefined);
+  }
+
+  #unbind(): void {
+    this.#context.origins.forget(this.#facts.resources);
+    this.#leases.boundTo = undefined;
+  }
+
+  /** Gives the SDK Gemini's last word. */
+  async #end(): Promise<Response> {
+    if (this.#scope !== undefined) this.#scope.attempts = this.#retries.attempts;
+    const ending = this.#ending!;
+    if ('response' in ending) {
+      attachAttempts(ending.error, this.#retries.attempts);
+      return ending.response;
+    }
+    const masked = maskKeys(ending.thrown, this.#apiKeys);
+    if (this.#retries.attempts.length > 0) attachAttempts(masked, this.#retries.attempts);
+    throw masked;
+  }
+
+  /** The SDK aborts alike for its caller and for its own time limit; only the time that passed tells them apart. */
+  #wasCancelled(): boolean {
+    const { signal, headers } = this.#request;
+    if (signal === undefined || !signal.aborted) return false;
+    if ((signal.reason as { name?: unknown } | undefined)?.name === 'TimeoutError') return false;
+    const seconds = Number(headers.get('x-server-timeout') ?? Number.NaN);
+    // The SDK rounds up.
+    return !(performance.now() - this.#startedAt >= (seconds - 1) * 1000);
+  }
+
+  #notify(event: Parameters<Notify>[0]): void {
+    const { method, model } = this.#facts;
+    try {
+      this.#context.notify({ ...event, method, model });
+    } catch {
+      // A listener's mistake is no reason to fail a call.
+    }
+  }
+}
