@@ -85,6 +85,11 @@ describe.each(WAYS)('a balancer, $way,', ({ place }) => {
     expect(['DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED']).toContain(error.code);
   });
 
+  test('takes a time limit that is no whole number', async () => {
+    const balancer = await opened(await place());
+    expect((await balancer.keyBalancer.getStats({}, { timeoutMs: 10_000.5 })).total?.totalKeys).toBe(0n);
+  });
+
   test('streams health, and ends the stream with the loop', async () => {
     const balancer = await opened(await place());
     await balancer.keyAdmin.createKey({ apiKey: ONE });
