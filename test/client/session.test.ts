@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { create } from '@bufbuild/protobuf';
 import { durationMs } from '@bufbuild/protobuf/wkt';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { AcquireKeyResponseSchema, type Operation, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
@@ -111,6 +111,21 @@ test('a relaxed report goes with whatever goes next', async () => {
   const report = balancer.keyBalancer.reportResult(success('a'), { relaxed: true });
   await Promise.all([report, balancer.keyBalancer.acquireKey({})]);
   expect(desk.messages).toHaveLength(1);
+});
+
+test('relaxed reports of several ticks go together after 10 ms', async () => {
+  const { desk, balancer } = await acquainted();
+  desk.obliging = true;
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const reports: Promise<unknown>[] = [];
+  for (const leaseId of ['a', 'b', 'c']) {
+    reports.push(balancer.keyBalancer.reportResult(success(leaseId), { relaxed: true }));
+    await new Promise(setImmediate);
+  }
+  vi.advanceTimersByTime(10);
+  await Promise.all(reports);
+  expect(desk.messages.map(({ length }) => length)).toEqual([3]);
 });
 
 test('a relaxed report goes by itself where nothing else does, and when the client is closed', async () => {
