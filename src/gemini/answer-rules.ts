@@ -4,7 +4,7 @@ import type { Scope } from './finding.ts';
 import type { BrokenLimit } from './quota-limit.ts';
 import { REFUSAL_RULES } from './refusal-rules.ts';
 import { GENERATION_CODES } from './rpc-status.ts';
-import { begins, both, either, httpStatus, isHtml, leadSays, type Rule, reason } from './rule.ts';
+import { begins, both, either, httpStatus, isHtml, leadSays, noStatusBut, type Rule, reason } from './rule.ts';
 
 function limitScope(_: Evidence, limit: BrokenLimit | undefined): Scope {
   return limit?.scope ?? 'project-model';
@@ -51,7 +51,21 @@ export const ANSWER_RULES: readonly Rule[] = [
   {
     name: 'model-closed-to-new-users',
     because: 'a 404 that says that the model is no longer available to new users',
-    applies: both(httpStatus(0, 404), begins(/^(?:This|The) model \S{1,200} is no longer available to new users/)),
+    applies: both(
+      noStatusBut(404),
+      either(
+        begins(
+          /^(?![\s\S]*\bis not (?:found|supported)\b)(?:This|The) model(?: \S{1,200})? is no longer available to new users(?:[.,]|$)/,
+        ),
+        // Here the message begins with the request's own words, so these must be all that there is. A live session's may be cut.
+        both(
+          (e) => e.closeCode === 0,
+          begins(
+            /^models\/[\w.-]{1,128} is no longer available to new users\.?(?: Please (?![^\n]*\bis not\b)[\w ,.-]{1,200})?$/,
+          ),
+        ),
+      ),
+    ),
     errorClass: ErrorClass.NOT_FOUND,
     scope: 'project-model',
   },

@@ -17,6 +17,8 @@ export interface Evidence {
   code: string;
   /** google.rpc.ErrorInfo reasons, most often one. */
   reasons: readonly string[];
+  /** The error's details, whatever they are. */
+  details: readonly JsonObject[];
   /** google.rpc.ErrorInfo metadata. */
   metadata: JsonObject;
   message: string;
@@ -61,6 +63,7 @@ function evidenceOf(opened: OpenedBody, report: ProviderError): Evidence {
     status,
     code,
     reasons: reasons.length === 0 && report.reason !== '' ? [report.reason] : reasons,
+    details,
     metadata: details.map((detail) => detail.metadata).find(isObject) ?? {},
     message,
     lead: leadOf(message),

@@ -1,3 +1,4 @@
+import { goError } from './go-error.ts';
 import { isObject, type JsonObject, parseJson } from './json.ts';
 import { pythonAsJson } from './python-literal.ts';
 import { GENERATION_CODES, httpStatusOfName, isRpcCode } from './rpc-status.ts';
@@ -84,15 +85,15 @@ function mayEcho({ code, status, details }: JsonObject): boolean {
 
 /** "ApiError: ", "got status: UNAVAILABLE. " (SDK, in the middle of a stream), "429 RESOURCE_EXHAUSTED. " (Python), before JSON. */
 const BEFORE_JSON =
-  /^(?:(?:\w{1,40}\.){0,6}[A-Z]\w{1,40}: )?(?:got status: [^.{[\n]{1,60}\. |[1-5]\d\d [A-Za-z_ ]{2,40}[.:] |Error code: [1-5]\d\d - )?(?=[{[])/;
+  /^(?:(?:\w{1,40}\.){0,6}[A-Z]\w{1,40}: )?(?:got status: [^.{[\n]{1,60}\. |([1-5]\d\d) [A-Za-z_ ]{2,40}[.:] |Error code: ([1-5]\d\d) - )?(?=[{[])/;
 const LIVE_CLOSED = /^(?:Error: )?Live connection closed before setup completed \(code (\d{1,5})\): /;
 /** How Python's websockets write it: "received 1008 (policy violation) <reason>; then sent ...". */
 const PYTHON_CLOSED =
   /^(?:(?:\w{1,40}\.){0,6}[A-Z]\w{1,40}: )?(?:received )?(1\d{3}|[34]\d{3}) \((?:[a-z ]{1,40})\) ([^;]{0,200})(?:; then sent |$)/;
 /** How a live session's reason may begin. */
 const TRACE_ID = /^Request trace id: [^\s:]{1,80}: /;
-/** How the SDK's interactions write an error: "429 You exceeded ...". */
-const STATUS_BEFORE_TEXT = /^(?:(?:\w{1,40}\.){0,6}[A-Z]\w{1,40}: )?([45]\d\d) (?=\S)/;
+/** How the SDK's interactions write an error: "429 You exceeded ...", and Python: "429 RESOURCE_EXHAUSTED. You exceeded ...". */
+const STATUS_BEFORE_TEXT = /^(?:(?:\w{1,40}\.){0,6}[A-Z]\w{1,40}: )?([45]\d\d) (?:[A-Z_]{5,20}[.:] )?(?=\S)/;
 /** How the SDK before @google/genai wrote it. */
 const STATUS_IN_BRACKETS =
   /^(?:[A-Za-z]{1,40}: )?\[GoogleGenerativeAI Error\]: (?:Error fetching from \S{1,500} )?\[([45]\d\d) [^\]\n]{0,60}\] /;
@@ -113,11 +114,20 @@ function withoutPrefix(text: string, opened: OpenedBody): string {
   const older = STATUS_IN_BRACKETS.exec(trimmed);
   if (older !== null) return withoutDetails(trimmed.slice(older[0].length), Number(older[1]), opened);
   const json = BEFORE_JSON.exec(trimmed);
-  if (json !== null) return trimmed.slice(json[0].length);
+  if (json !== null) {
+    // For a body that is none, as it was cut or left out.
+    opened.httpStatus ||= Number(json[1] ?? json[2] ?? 0);
+    return trimmed.slice(json[0].length);
+  }
   const closedInPython = PYTHON_CLOSED.exec(trimmed);
   if (closedInPython !== null) {
     opened.closeCode = Number(closedInPython[1]);
     return closedInPython[2]!.replace(TRACE_ID, '');
+  }
+  const go = goError(trimmed);
+  if (go !== undefined) {
+    if (go.status !== '') opened.errors.push({ status: go.status });
+    return withoutDetails(go.text, go.httpStatus, opened);
   }
   const status = STATUS_BEFORE_TEXT.exec(trimmed) ?? LIVE_REFUSED.exec(trimmed);
   if (status !== null) {
@@ -129,8 +139,9 @@ function withoutPrefix(text: string, opened: OpenedBody): string {
   return trimmed.replace(TRACE_ID, '');
 }
 
-/** How older clients begin the details behind a message: as JSON, or in the text format of Protocol Buffers. */
-const DETAILS_BEHIND = / \[(?:(\{"@type":)|(?:reason: "|violations \{|links \{|retry_delay \{|metadata \{))/;
+/** How older clients and Go's begin the details behind a message: as JSON, or in the text format of Protocol Buffers. */
+const DETAILS_BEHIND =
+  /(?: |\nDetails:\n)\[(?:(\s{0,9}\{\s{0,9}"@type":)|(?:reason: "|violations \{|links \{|retry_delay \{|metadata \{))/;
 
 /** What is behind the message of a bad request may be what the request said, and is only left out. */
 function withoutDetails(text: string, status: number, opened: OpenedBody): string {
@@ -138,7 +149,7 @@ function withoutDetails(text: string, status: number, opened: OpenedBody): strin
   const behind = DETAILS_BEHIND.exec(text);
   if (behind === null) return text;
   if (status !== 400) {
-    const details = text.slice(behind.index + 1);
+    const details = text.slice(text.indexOf('[', behind.index));
     opened.errors.push({
       details: behind[1] === undefined ? [detailsOfTextFormat(details)] : parseJson(details),
     });

@@ -60,7 +60,7 @@ function isQuota(evidence: Evidence): boolean {
   if (evidence.httpStatus === 429 || evidence.reasons.includes('RATE_LIMIT_EXCEEDED')) return true;
   // The reason of a closed live session is all that there is.
   return (
-    evidence.httpStatus === 0 &&
+    evidence.httpStatus < 400 &&
     /^(?:you (?:have )?exceeded your (?:current )?quota|quota exceeded|resource(?: has been |_| )exhausted|rate limit exceeded)/.test(
       evidence.lead,
     )

@@ -22,6 +22,9 @@ const SECRETS: readonly RegExp[] = [
   /()(?:AIza[0-9A-Za-z_-]{0,8}|\bAQ\.[0-9A-Za-z_-][0-9A-Za-z_.-]{0,9})$/g,
 ];
 
+/** A part of every pattern above: without one there is nothing to mask, which is so of most texts, and all names of models. */
+const MAY_HOLD_SECRET = /key|token|AIza|AQ\.|ya29\.|Bearer|Headers\./i;
+
 /**
  * The text with everything masked that is or looks like an API key: the given one wherever and however escaped it stands, both
  * forms of Gemini keys, `key=` in URLs, `api_key:` consumers, headers, ephemeral tokens. Takes linear time; twice is the same as
@@ -32,6 +35,7 @@ export function redact(text: string, apiKey?: string): string {
   // Before the patterns: they could mask a part of it and so hide the rest from the exact search.
   if (apiKey !== undefined) for (const form of formsOf(apiKey)) masked = masked.replaceAll(form, MASK);
   if (apiKey !== undefined) masked = withoutCutKey(masked, apiKey);
+  if (!MAY_HOLD_SECRET.test(masked)) return masked;
   for (const secret of SECRETS) masked = masked.replace(secret, `$1${MASK}`);
   return masked;
 }

@@ -1,15 +1,6 @@
 import { ErrorClass } from '../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { Evidence } from './evidence.ts';
-import type { Scope } from './finding.ts';
-import { begins, beginsRefusal, both, either, httpStatus, leadSays, type Rule, reason } from './rule.ts';
-
-/** A key of the pool, or the whole project behind it. */
-function suspendedScope({ message, metadata }: Evidence): Scope {
-  const named = /^Permission denied: Consumer '([a-z_]+):/.exec(message)?.[1];
-  if (named !== undefined) return named === 'api_key' ? 'key' : 'project';
-  const container = metadata.containerInfo;
-  return typeof container === 'string' && !container.startsWith('api_key:') ? 'project' : 'key';
-}
+import { begins, beginsRefusal, both, either, httpStatus, leadSays, noStatusBut, type Rule, reason } from './rule.ts';
+import { suspendedScope } from './suspended-scope.ts';
 
 /** Why key or project were refused: by ErrorInfo reasons and telling messages, whatever the status. In the order in which they are asked. */
 export const REFUSAL_RULES: readonly Rule[] = [
@@ -88,7 +79,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
     name: 'resource-of-another-project',
     because: 'a 403 that begins "You do not have permission to access" a file, cache or tuned model',
     applies: both(
-      httpStatus(0, 403),
+      noStatusBut(403),
       begins(
         /^(?:You do not have permission to access (?!(?:this|the) (?:API|project|service)\b)|Cached ?Content not found \(or permission denied\))/i,
       ),
@@ -130,7 +121,7 @@ export const REFUSAL_RULES: readonly Rule[] = [
     because: 'ErrorInfo reason BILLING_DISABLED, or a 403 that says that billing is not enabled',
     applies: either(
       reason('BILLING_DISABLED'),
-      both(httpStatus(0, 403), ({ lead }) =>
+      both(noStatusBut(403), ({ lead }) =>
         /\b(?:enable|requires?|without) billing\b|\bbilling (?:account )?(?:is|has|must|to be|not)\b/.test(lead),
       ),
     ),

@@ -27,6 +27,12 @@ export const httpStatus =
   (evidence) =>
     statuses.includes(evidence.httpStatus);
 
+/** No error status, as of a closed live session or of mere words, or one of these. */
+export const noStatusBut =
+  (...statuses: number[]): Test =>
+  (evidence) =>
+    evidence.httpStatus < 400 || statuses.includes(evidence.httpStatus);
+
 /** Matched at the start only: a 400 may repeat what the request said. */
 export const begins =
   (pattern: RegExp): Test =>

@@ -258,6 +258,12 @@ const PIECES = [
   'Gemini is ',
   'Permission denied: Consumer ',
   'Request trace id: x: ',
+  'Error 429, Message: ',
+  ', Status: X, Details: ',
+  'googleapi: Error 403: x, badRequest',
+  'rpc error: code = Unknown desc = ',
+  'This model x is no longer available to new users. ',
+  'models/x is no longer available to new users. Please ',
 ];
 
 test.each(PIECES)('a body of 10 MB of "%s" is judged in a bounded time', (piece) => {

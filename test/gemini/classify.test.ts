@@ -178,6 +178,9 @@ describe('the reason of a closed live session', () => {
       'You exceeded your current quota, please check your plan and billing details.',
       'RATE_LIMITED_MINUTE project-model',
     ],
+    [1008, 'This model is no longer available to new users.', 'NOT_FOUND project-model'],
+    [1008, 'You do not have permission to access the File abc or it may not exist.', 'RESOURCE_MISMATCH none'],
+    [1008, 'This API method requires billing to be enabled.', 'BILLING project'],
     [1011, 'Your prepayment credits are depleted. Please go to AI Studio', 'BILLING project'],
     [1011, 'The service is currently unavailable.', 'OVERLOADED none'],
     [1011, 'Deadline expired before operation could complete.', 'TIMEOUT none'],
@@ -186,6 +189,11 @@ describe('the reason of a closed live session', () => {
   ])('%i %s', (closeCode, reason, expected) => {
     expect(judged({ closeCode, message: reason })).toBe(expected);
     expect(judged({ closeCode, body: reason })).toBe(expected);
+    // The status of the opening handshake, or of nothing at all.
+    for (const httpStatus of [101, 200]) {
+      expect(judged({ closeCode, message: reason, httpStatus })).toBe(expected);
+      expect(judged({ closeCode, body: reason, httpStatus })).toBe(expected);
+    }
     expect(judged({ body: `Live connection closed before setup completed (code ${closeCode}): ${reason}` })).toBe(
       expected,
     );
@@ -227,6 +235,86 @@ describe('failures beside the recorded ones', () => {
         errorInfo('CONSUMER_SUSPENDED'),
       ),
       'KEY_SUSPENDED project',
+    ],
+    [
+      'a suspended project named as a resource',
+      403,
+      restBody(403, 'PERMISSION_DENIED', "Permission denied: Consumer 'projects/123456789012' has been suspended."),
+      'KEY_SUSPENDED project',
+    ],
+    [
+      'a suspended project that the details alone name',
+      403,
+      restBody(
+        403,
+        'PERMISSION_DENIED',
+        'Suspended.',
+        errorInfo('CONSUMER_SUSPENDED', { consumer: 'projects/123456789012' }),
+      ),
+      'KEY_SUSPENDED project',
+    ],
+    [
+      'a suspended container that is a project',
+      403,
+      restBody(
+        403,
+        'PERMISSION_DENIED',
+        'Suspended.',
+        errorInfo('CONSUMER_SUSPENDED', { consumer: 'projects/123456789012', containerInfo: 'my-project' }),
+      ),
+      'KEY_SUSPENDED project',
+    ],
+    [
+      'a suspended key that the container names beside its project',
+      403,
+      restBody(
+        403,
+        'PERMISSION_DENIED',
+        'Suspended.',
+        errorInfo('CONSUMER_SUSPENDED', { consumer: 'projects/123456789012', containerInfo: 'api_key:[redacted]' }),
+      ),
+      'KEY_SUSPENDED key',
+    ],
+    [
+      'a suspended container that was masked as a whole',
+      403,
+      restBody(
+        403,
+        'PERMISSION_DENIED',
+        'Suspended.',
+        errorInfo('CONSUMER_SUSPENDED', { consumer: 'projects/123456789012', containerInfo: '[redacted]' }),
+      ),
+      'KEY_SUSPENDED key',
+    ],
+    [
+      'a suspended key that another detail names',
+      403,
+      restBody(
+        403,
+        'PERMISSION_DENIED',
+        'Suspended.',
+        errorInfo('CONSUMER_SUSPENDED', { consumer: 'projects/123456789012' }),
+        { message: "Permission denied: Consumer 'api_key:[redacted]' has been suspended." },
+      ),
+      'KEY_SUSPENDED key',
+    ],
+    [
+      'a suspended key that a second consumer names',
+      403,
+      restBody(
+        403,
+        'PERMISSION_DENIED',
+        'Suspended.',
+        errorInfo('CONSUMER_SUSPENDED', { consumer: 'projects/123456789012' }),
+        errorInfo('CONSUMER_SUSPENDED', { consumer: 'api_key:[redacted]' }),
+      ),
+      'KEY_SUSPENDED key',
+    ],
+    [
+      'a suspended consumer that nothing names',
+      403,
+      restBody(403, 'PERMISSION_DENIED', 'Suspended.', errorInfo('CONSUMER_SUSPENDED')),
+      'KEY_SUSPENDED key',
     ],
     [
       'a suspended key without details, masked',
@@ -325,6 +413,28 @@ describe('failures beside the recorded ones', () => {
         'NOT_FOUND',
         'This model models/gemini-2.5-flash is no longer available to new users. Please update your code.',
       ),
+      'NOT_FOUND project-model',
+    ],
+    [
+      'a model closed to new users, by its name',
+      404,
+      restBody(404, 'NOT_FOUND', 'models/gemini-2.5-flash is no longer available to new users.'),
+      'NOT_FOUND project-model',
+    ],
+    [
+      'a model closed to new users, by its name, with advice',
+      404,
+      restBody(
+        404,
+        'NOT_FOUND',
+        'models/gemini-2.5-flash is no longer available to new users. Please update your code to use a newer model for the latest features and improvements.',
+      ),
+      'NOT_FOUND project-model',
+    ],
+    [
+      'a model closed to new users, without its name',
+      404,
+      restBody(404, 'NOT_FOUND', 'This model is no longer available to new users.'),
       'NOT_FOUND project-model',
     ],
     [

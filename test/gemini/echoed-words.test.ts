@@ -20,6 +20,10 @@ const HOSTILE: readonly string[] = [
   'Live connection closed before setup completed (code 1008): API key not valid.',
   'received 1008 (policy violation) Your project has been denied access; then sent 1008',
   'AbortError: This operation was aborted',
+  'Error 403, Message: Your API key was reported as leaked., Status: PERMISSION_DENIED, Details: []',
+  'googleapi: Error 403: Your API key was reported as leaked.',
+  'rpc error: code = Unauthenticated desc = No.',
+  '403 PERMISSION_DENIED. Your API key was reported as leaked.',
   '403 x [reason: "CONSUMER_SUSPENDED" metadata { key: "consumer" value: "projects/100000000001" } ]',
   'x [violations { quota_id: "PerDay" } , retry_delay { seconds: 99999 } ]',
   'Please retry in 99999h',
@@ -111,6 +115,11 @@ describe('a name that a request made up', () => {
   test.each([
     'models/the model is overloaded is not found for API version v1beta, or is not supported for generateContent.',
     'models/x is no longer available to new users is not found for API version v1beta.',
+    'models/x is no longer available to new users. is not found for API version v1beta.',
+    'models/x is no longer available to new users. Please is not found for API version v1beta',
+    'models/x is no longer available to new users. y is not found for API version v1beta.',
+    'This model x is no longer available to new users. is not found',
+    'The model x is no longer available to new users is not supported',
     'models/prepayment credits are depleted is not found for API version v1beta.',
   ])('does not change what a 404 is: %s', (message) => {
     expect(classify(providerError({ body: restBody(404, 'NOT_FOUND', message) }))).toMatchObject({
@@ -118,6 +127,12 @@ describe('a name that a request made up', () => {
       scope: 'none',
     });
   });
+});
+
+test('a name that a request made up is no closed model where a live session cut the rest off', () => {
+  const message = `models/${'x'.repeat(70)} is no longer available to new users.`;
+  expect(classify(providerError({ message }))).toMatchObject({ scope: 'project-model' });
+  expect(classify(providerError({ message, closeCode: 1008 }))).toMatchObject({ rule: 'live-refused', scope: 'none' });
 });
 
 describe('a recorded failure that was changed', () => {

@@ -56,11 +56,13 @@ function acquireOrder(request: AcquireKeyRequest, call: CallContext, sessionId: 
     leaseTtlMs: fields.leaseTtlMs('lease_ttl', request.leaseTtl),
     maxWaitMs: maxWaitMs('max_wait', request, call),
     excludeKeyIds: fields.list('exclude_key_ids', request.excludeKeyIds, 0, MAX_EXCLUDED),
-    excludeProjects: fields.list('exclude_projects', request.excludeProjects, 0, MAX_EXCLUDED),
+    excludeProjects: fields
+      .list('exclude_projects', request.excludeProjects, 0, MAX_EXCLUDED)
+      .map((project, index) => fields.project(`exclude_projects[${index}]`, project)),
     estimatedTokens: fields.integer('estimated_tokens', request.estimatedTokens, 0, Number.MAX_SAFE_INTEGER),
     priority: request.priority,
     sessionId: request.bindToSession ? sessionId : '',
-    requireProject: fields.text('require_project', request.requireProject, fields.MAX_PROJECT),
+    requireProject: fields.project('require_project', request.requireProject),
     requireKeyId: fields.text('require_key_id', request.requireKeyId, 64),
     idempotency: fields.idempotency(call.caller, 'AcquireKey', request.requestId, () =>
       toBinary(AcquireKeyRequestSchema, { ...request, requestId: '', maxWait: undefined }),

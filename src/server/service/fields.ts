@@ -3,6 +3,7 @@ import type { Duration } from '@bufbuild/protobuf/wkt';
 import { BalancerError, invalidField, shown } from '../../engine/errors.ts';
 import { DEFAULT_POOL } from '../../engine/settings.ts';
 import { normalizeModel } from '../../gemini/model-name.ts';
+import { redact } from '../../gemini/redact.ts';
 import type { Idempotency } from '../../store/store.ts';
 
 /** Reads fields of requests: the value as the store takes it, or INVALID_ARGUMENT that names the field as the proto does. */
@@ -34,9 +35,26 @@ export function newPoolName(field: string, value: string): string {
 }
 
 export function model(field: string, value: string): string {
+  refuseApiKey(field, value, 'the name of a model');
   const name = value === '' ? '' : normalizeModel(value);
   if (name === undefined) throw invalidField(field, value, 'at most 128 characters of [A-Za-z0-9._/-]');
   return name;
+}
+
+/** The name of a project that something is to have, or that a call is to be served by. */
+export function project(field: string, value: string): string {
+  refuseApiKey(field, value, 'the name of a project');
+  return projectFilter(field, value);
+}
+
+/** The name of a project that something may have. */
+export function projectFilter(field: string, value: string): string {
+  return text(field, value, MAX_PROJECT);
+}
+
+/** Names are stored, shown and logged, as a key that was put in the place of one must not be. */
+function refuseApiKey(field: string, value: string, allowed: string): void {
+  if (redact(value) !== value) throw invalidField(field, 'a text that looks like an API key', allowed);
 }
 
 export function text(field: string, value: string, maxLength: number): string {

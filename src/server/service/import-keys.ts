@@ -83,7 +83,7 @@ function itemOf(key: KeyToImport, path: string): ImportItem {
       key: {
         apiKey: fields.apiKey(`${path}.api_key`, key.apiKey),
         weight: key.weight === undefined ? undefined : fields.weight(`${path}.weight`, key.weight),
-        project: fields.text(`${path}.project`, key.project, fields.MAX_PROJECT),
+        project: fields.project(`${path}.project`, key.project),
         models: fields.models(`${path}.models`, key.models),
         labels: fields.labels(`${path}.labels`, key.labels),
         tier: fields.integer(`${path}.tier`, key.tier, 0, MAX_TIER),

@@ -15,7 +15,7 @@ const READERS: {
   project: {
     path: 'project',
     isSet: (key) => key.project !== '',
-    read: (key) => fields.text('key.project', key.project, fields.MAX_PROJECT),
+    read: (key) => fields.project('key.project', key.project),
   },
   weight: {
     path: 'weight',

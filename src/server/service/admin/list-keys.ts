@@ -14,7 +14,7 @@ export async function listKeys({ store }: ServiceContext, request: ListKeysReque
   const filters = {
     pool: request.pool === '' ? '' : fields.poolName(request.pool),
     states: fields.list('states', request.states, 0, MAX_STATES).map(state),
-    project: fields.text('project', request.project, fields.MAX_PROJECT),
+    project: fields.projectFilter('project', request.project),
     source: fields.text('source', request.source, MAX_SOURCE),
     labels: inOrder(fields.labels('labels', request.labels)),
   };

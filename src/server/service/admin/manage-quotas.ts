@@ -32,7 +32,7 @@ const LIMIT_NAMES = Object.keys(LIMITS) as LimitName[];
 const ORIGINS: Record<LimitView['origin'], LimitOrigin> = { set: LimitOrigin.SET, learned: LimitOrigin.LEARNED };
 
 export async function listQuotas({ store }: ServiceContext, request: ListQuotasRequest): Promise<ListQuotasResponse> {
-  const filters = { project: fields.text('project', request.project, fields.MAX_PROJECT) };
+  const filters = { project: fields.projectFilter('project', request.project) };
   const limit = pageSize(request.pageSize);
   const after = readPageToken(LIST, filters, request.pageToken);
   const page = await store.listQuotas({ ...filters, after, limit });
@@ -48,7 +48,7 @@ export async function setQuota({ store }: ServiceContext, request: SetQuotaReque
   const { quota } = request;
   if (quota === undefined) throw fields.refused('quota', 'absent', 'a project and at least one of its limits');
   const order: QuotaOrder = {
-    project: project('quota.project', quota.project),
+    project: fields.project('quota.project', named('quota.project', quota.project)),
     model: quotaModel('quota.model', quota.model),
     limits: {},
   };
@@ -68,15 +68,15 @@ export async function deleteQuota(
   request: DeleteQuotaRequest,
 ): Promise<DeleteQuotaResponse> {
   await store.deleteQuota({
-    project: project('project', request.project),
+    project: fields.projectFilter('project', named('project', request.project)),
     model: quotaModel('model', request.model),
   });
   return { $typeName: 'keybalancer.v1.DeleteQuotaResponse' };
 }
 
-function project(field: string, value: string): string {
-  if (value === '') throw fields.refused(field, value, `a project, at most ${fields.MAX_PROJECT} characters`);
-  return fields.text(field, value, fields.MAX_PROJECT);
+function named(field: string, project: string): string {
+  if (project === '') throw fields.refused(field, project, `a project, at most ${fields.MAX_PROJECT} characters`);
+  return project;
 }
 
 function quotaModel(field: string, value: string): string {
