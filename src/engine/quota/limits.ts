@@ -14,6 +14,8 @@ export type Lessons = Readonly<Partial<Record<LimitName, Lesson>>>;
 
 /** A lesson is forgotten so long after it was last taught, since Google raises tiers without a word. */
 export const LESSON_MS = 24 * 3_600_000;
+/** The first lesson about a minute's limit is forgotten so soon, and thereby put to the test. */
+export const FIRST_LESSON_MS = 3_600_000;
 
 export const LIMIT_NAMES: readonly LimitName[] = [
   'requestsPerMinute',
@@ -48,4 +50,16 @@ export function allowsNothing(limits: Limits): boolean {
 export function isRemembered(lesson: Lesson | undefined, at: Moment): boolean {
   // Both ways: a lesson of the future, from before the wall clock was set back, is not kept until that time comes.
   return lesson !== undefined && Math.abs(at.now + at.wallOffset - lesson.at) < LESSON_MS;
+}
+
+/**
+ * When a lesson about a minute's limit stands as taught that is taught now after an older one. The first stands as taught so long ago
+ * that it is forgotten in time, and is not prolonged while it is remembered. What is left to a lesson is all that tells a first one
+ * from others, so one that is to be forgotten as soon is not prolonged either: it is put to the test as well.
+ */
+export function taughtOfMinute(older: Lesson | undefined, at: Moment): number {
+  const wall = at.now + at.wallOffset;
+  const first = wall - LESSON_MS + FIRST_LESSON_MS;
+  if (older === undefined) return first;
+  return isRemembered(older, at) && older.at <= first ? older.at : wall;
 }

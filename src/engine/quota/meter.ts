@@ -1,7 +1,16 @@
 import type { LimitName } from '../../gemini/finding.ts';
 import { type Booking, changeOf, type Settlement, wholeTokens } from './booking.ts';
 import { type DayCounts, DayWindow } from './day-window.ts';
-import { isDaily, isEmpty, isRemembered, type Lesson, type Lessons, LIMIT_NAMES, type Limits } from './limits.ts';
+import {
+  isDaily,
+  isEmpty,
+  isRemembered,
+  type Lesson,
+  type Lessons,
+  LIMIT_NAMES,
+  type Limits,
+  taughtOfMinute,
+} from './limits.ts';
 import type { MeterRow } from './meter-row.ts';
 import type { Moment } from './moment.ts';
 import { endOfDay } from './pacific-day.ts';
@@ -70,12 +79,17 @@ export class Meter {
 
   /**
    * Takes in what a refusal stated. False, and ignored: what is no whole number of at least 1, or what more has succeeded than could
-   * have if it were true. It replaces what was learned before, and never raises a limit that is set.
+   * have if it were true: for a minute's limit in any 60 s of the last 24 h, of this run. It replaces what was learned before, and never
+   * raises a limit that is set.
+   *
+   * While a minute's limit is kept nothing can refute it, so the first lesson about it is kept for FIRST_LESSON_MS only, however often
+   * it is taught meanwhile. Only what is taught again after that is kept for LESSON_MS.
    */
   learn(name: LimitName, value: number, at: Moment): boolean {
     if (!Number.isSafeInteger(value) || value < 1) return false;
     if (this.#succeeded(name, at) > value * (isDaily(name) ? 1 : MINUTE_SLACK)) return false;
-    this.#learned = { ...this.#learned, [name]: { value, at: at.now + at.wallOffset } };
+    const taught = isDaily(name) ? at.now + at.wallOffset : taughtOfMinute(this.#learned[name], at);
+    this.#learned = { ...this.#learned, [name]: { value, at: taught } };
     return true;
   }
 
@@ -178,8 +192,8 @@ export class Meter {
   }
 
   /**
-   * Two projects turned out to be one: what was used adds up, of each lesson the newer holds, and the other's set limits where this
-   * one has none. The other is not to be used any more; its bookings are settled here.
+   * Two projects turned out to be one: what was used adds up, of each lesson the one holds that lasts longer, and the other's set
+   * limits where this one has none. The other is not to be used any more; its bookings are settled here.
    */
   merge(other: Meter, at: Moment): void {
     if (isEmpty(this.setLimits)) this.setLimits = other.setLimits;
@@ -193,13 +207,16 @@ export class Meter {
     if (Object.keys(learned).length > 0) this.#learned = learned;
     if (other.#minute !== undefined) {
       this.#minute ??= new SlidingMinute();
-      this.#minute.merge(other.#minute);
+      this.#minute.merge(other.#minute, at.now);
     }
     if (this.#day === undefined) this.#day = other.#day;
     else if (other.#day !== undefined) this.#day.merge(other.#day, at);
   }
 
-  /** Nothing would be lost with it: no limits of its own, no lessons, nothing in the windows. */
+  /**
+   * Nothing would be lost with it: no limits of its own, no lessons, nothing in the windows. Peaks are: without them a
+   * false lesson is a first one, which lasts FIRST_LESSON_MS, and is not worth the room.
+   */
   isIdle(at: Moment): boolean {
     return (
       isEmpty(this.setLimits) &&
@@ -247,9 +264,10 @@ export class Meter {
     return lesson !== undefined && lesson.value < set && isRemembered(lesson, at) ? lesson.value : set;
   }
 
+  /** The most that is known to have succeeded within the time of such a limit: today, or in some 60 s of late. */
   #succeeded(name: LimitName, at: Moment): number {
-    if (name === 'requestsPerMinute') return this.#minute?.succeededRequests(at.now) ?? 0;
-    if (name === 'inputTokensPerMinute') return this.#minute?.succeededTokens(at.now) ?? 0;
+    if (name === 'requestsPerMinute') return this.#minute?.mostSucceededRequests(at.now) ?? 0;
+    if (name === 'inputTokensPerMinute') return this.#minute?.mostSucceededTokens(at.now) ?? 0;
     const counts = this.#day?.counts(at);
     return (name === 'requestsPerDay' ? counts?.succeededRequests : counts?.succeededTokens) ?? 0;
   }

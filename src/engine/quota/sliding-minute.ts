@@ -11,6 +11,15 @@ const SUCCEEDED_REQUESTS = 4;
 const SUCCEEDED_TOKENS = 5;
 const STRIDE = 6;
 
+/** A peak is forgotten so long after it was last reached: the limit that it speaks of may be lower by then. */
+const PEAK_MS = 24 * 3_600_000;
+
+interface Peak {
+  readonly most: number;
+  /** When the window was left that it is of, or at most 60 s before that. */
+  readonly at: number;
+}
+
 type Entry = [
   first: number,
   last: number,
@@ -37,6 +46,9 @@ export class SlidingMinute {
   #tokens = 0;
   #succeededRequests = 0;
   #succeededTokens = 0;
+  /** Of windows that something has left since: what may still be taken back is in none, so taking back leaves no trace here. */
+  #peakRequests: Peak | undefined;
+  #peakTokens: Peak | undefined;
 
   /** `now` is never less than before. */
   book(requests: number, tokens: number, now: number): void {
@@ -93,6 +105,18 @@ export class SlidingMinute {
     return this.#succeededTokens;
   }
 
+  /**
+   * The most that succeeded within some 60 s, these or ones of the last 24 h. Only the highest is kept, and while it is, no lower one
+   * that comes after it.
+   */
+  mostSucceededRequests(now: number): number {
+    return Math.max(this.succeededRequests(now), mostOf(this.#peakRequests, now));
+  }
+
+  mostSucceededTokens(now: number): number {
+    return Math.max(this.succeededTokens(now), mostOf(this.#peakTokens, now));
+  }
+
   /** When the oldest entry leaves; `now` when there is none. */
   oldestLeaves(now: number): number {
     this.#expire(now);
@@ -131,8 +155,13 @@ export class SlidingMinute {
     return entries[entry + LAST]! + MINUTE_MS;
   }
 
-  /** Takes in what the other counted too. The other stays as it is. */
-  merge(other: SlidingMinute): void {
+  /** Takes in what the other counted too. The other stays as it is. Peaks do not add up: they may be of different times. */
+  merge(other: SlidingMinute, now: number): void {
+    // What has left one of them never was in one window with what the other has.
+    this.#expire(now);
+    other.#expire(now);
+    this.#peakRequests = higher(this.#peakRequests, other.#peakRequests, now);
+    this.#peakTokens = higher(this.#peakTokens, other.#peakTokens, now);
     const merged = [...this.#all(), ...other.#all()].sort((a, b) => a[LAST] - b[LAST]);
     this.#clear();
     let anchor = -Infinity;
@@ -203,6 +232,11 @@ export class SlidingMinute {
     const entries = this.#entries;
     if (entries === undefined) return;
     let head = this.#head;
+    const leaves = entries[head + LAST]! + MINUTE_MS;
+    if (leaves > now) return;
+    // The sums only fall while entries leave, so they are highest just before.
+    this.#peakRequests = higher(this.#peakRequests, { most: this.#succeededRequests, at: leaves }, leaves);
+    this.#peakTokens = higher(this.#peakTokens, { most: this.#succeededTokens, at: leaves }, leaves);
     // Not "last <= now - 60 s", which rounds another way than what readyAt says.
     while (head < entries.length && entries[head + LAST]! + MINUTE_MS <= now) {
       this.#requests -= entries[head + REQUESTS]!;
@@ -230,4 +264,16 @@ export class SlidingMinute {
     this.#succeededRequests = 0;
     this.#succeededTokens = 0;
   }
+}
+
+function mostOf(peak: Peak | undefined, now: number): number {
+  return peak !== undefined && now - peak.at < PEAK_MS ? peak.most : 0;
+}
+
+/** Of two the higher, of two alike the later; undefined when nothing succeeded, so that it costs nothing. */
+function higher(a: Peak | undefined, b: Peak | undefined, now: number): Peak | undefined {
+  const [ofA, ofB] = [mostOf(a, now), mostOf(b, now)];
+  if (ofA === 0 && ofB === 0) return undefined;
+  if (ofA === ofB) return a!.at > b!.at ? a : b;
+  return ofA > ofB ? a : b;
 }

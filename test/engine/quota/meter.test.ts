@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { LESSON_MS, LIMIT_NAMES } from '../../../src/engine/quota/limits.ts';
+import { FIRST_LESSON_MS, LESSON_MS, LIMIT_NAMES } from '../../../src/engine/quota/limits.ts';
 import { Meter } from '../../../src/engine/quota/meter.ts';
 import type { Moment } from '../../../src/engine/quota/moment.ts';
 import type { LimitName } from '../../../src/gemini/finding.ts';
@@ -8,6 +8,7 @@ const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const YEAR = 365 * 24 * HOUR;
+const DAY = 24 * HOUR;
 /** Noon in Los Angeles is at 0 on the engine's clock. */
 const NOON = Date.parse('2026-07-15T19:00:00Z');
 const MIDNIGHT = 12 * HOUR;
@@ -91,17 +92,47 @@ describe('limits', () => {
 });
 
 describe('a lesson', () => {
-  test('is a limit like one that is set, for 24 h after it was last taught', () => {
+  test('about a day is a limit like one that is set, for 24 h after it was last taught', () => {
     const meter = new Meter('m');
-    expect(meter.learn('requestsPerMinute', 1, at(0))).toBe(true);
-    expect(meter.learn('requestsPerMinute', 2, at(HOUR))).toBe(true);
+    expect(meter.learn('requestsPerDay', 1, at(0))).toBe(true);
+    expect(meter.learn('requestsPerDay', 2, at(HOUR))).toBe(true);
     const end = HOUR + LESSON_MS;
-    expect(meter.limit('requestsPerMinute', at(end - 1))).toEqual({ value: 2, origin: 'learned' });
+    expect(meter.limit('requestsPerDay', at(end - 1))).toEqual({ value: 2, origin: 'learned' });
     meter.book(0, at(end - 2));
     meter.book(0, at(end - 2));
     expect(meter.isOpen(at(end - 1))).toBe(false);
     expect(meter.isOpen(at(end))).toBe(true);
-    expect(meter.limit('requestsPerMinute', at(end))).toBeUndefined();
+    expect(meter.limit('requestsPerDay', at(end))).toBeUndefined();
+  });
+
+  test.each(['requestsPerMinute', 'inputTokensPerMinute'] as const)(
+    'about %s holds for an hour at first, however often it is taught meanwhile, and for 24 h when it is taught again after that',
+    (name) => {
+      const twice = new Meter('m');
+      for (const value of [4, 3]) twice.learn(name, value, at(0));
+      expect(twice.limit(name, at(FIRST_LESSON_MS))).toBeUndefined();
+      const meter = new Meter('m');
+      for (let now = 0; now < FIRST_LESSON_MS; now += MINUTE) {
+        expect(meter.learn(name, now === 0 ? 4 : 3, at(now))).toBe(true);
+      }
+      expect(meter.limit(name, at(FIRST_LESSON_MS - 1))).toEqual({ value: 3, origin: 'learned' });
+      expect(meter.limit(name, at(FIRST_LESSON_MS))).toBeUndefined();
+      const again = 2 * HOUR;
+      meter.learn(name, 3, at(again));
+      expect(meter.limit(name, at(again + LESSON_MS - 1))).toEqual({ value: 3, origin: 'learned' });
+      meter.learn(name, 3, at(again + HOUR));
+      expect(meter.limit(name, at(again + HOUR + LESSON_MS - 1))).toEqual({ value: 3, origin: 'learned' });
+      expect(meter.limit(name, at(again + HOUR + LESSON_MS))).toBeUndefined();
+    },
+  );
+
+  test('that is the first about a minute is the first again once it was taken back', () => {
+    const meter = new Meter('m');
+    const before = meter.learned;
+    meter.learn('requestsPerMinute', 1, at(0));
+    meter.restoreLessons(before);
+    meter.learn('requestsPerMinute', 1, at(2 * HOUR));
+    expect(meter.limit('requestsPerMinute', at(2 * HOUR + FIRST_LESSON_MS))).toBeUndefined();
   });
 
   test('lowers a limit that is set and never raises it', () => {
@@ -134,9 +165,39 @@ describe('a lesson', () => {
       for (let i = 0; i < 9; i++) meter.settle(meter.book(10, at(i)), failed, at(i));
       for (let i = 0; i < count; i++) meter.settle(meter.book(10, at(100 + i)), done, at(200));
       expect(meter.learn(name, value, at(300))).toBe(count < tooMany);
-      // What was before the window proves nothing either.
-      expect(meter.learn(name, value, at(MIDNIGHT))).toBe(true);
+      // What was on another day, or in a minute more than 24 h ago, proves nothing either.
+      const isDaily = name.endsWith('Day');
+      const end = isDaily ? MIDNIGHT : DAY + MINUTE;
+      expect(meter.learn(name, value, at(end - 1))).toBe(count < tooMany);
+      expect(meter.learn(name, value, at(end + 200))).toBe(true);
     }
+  });
+
+  test('of one call a minute is ignored hours after six calls in a minute succeeded', () => {
+    const meter = new Meter('m');
+    for (let i = 0; i < 6; i++) meter.settle(meter.book(10, at(i * SECOND)), done, at(i * SECOND));
+    expect(meter.learn('requestsPerMinute', 1, at(5 * HOUR))).toBe(false);
+    expect(meter.learn('inputTokensPerMinute', 10, at(5 * HOUR))).toBe(false);
+    expect(meter.limit('requestsPerMinute', at(5 * HOUR))).toBeUndefined();
+    expect(meter.learn('requestsPerMinute', 3, at(5 * HOUR))).toBe(true);
+  });
+
+  test('about a minute is not contradicted by calls that were spread over more than one', () => {
+    const meter = new Meter('m');
+    for (let now = 0; now < HOUR; now += 30 * SECOND) meter.settle(meter.book(10, at(now)), done, at(now));
+    expect(meter.learn('requestsPerMinute', 1, at(2 * HOUR))).toBe(true);
+  });
+
+  test('about requests is contradicted for 24 h after as many succeeded last, whatever tokens did since', () => {
+    const meter = new Meter('m');
+    const many = (calls: number, tokens: number, now: number): void =>
+      meter.settle(meter.book(tokens, at(now)), { ...done, tokens, calls }, at(now));
+    many(9, 10, 0);
+    many(9, 10, 20 * HOUR);
+    expect(meter.learn('requestsPerMinute', 4, at(43 * HOUR))).toBe(false);
+    many(1, 1_000, 43 * HOUR);
+    expect(meter.learn('inputTokensPerMinute', 499, at(44 * HOUR + MINUTE))).toBe(false);
+    expect(meter.learn('requestsPerMinute', 4, at(44 * HOUR + MINUTE))).toBe(true);
   });
 
   test('of the future, from before the wall clock was set back, is not kept for years', () => {
@@ -307,8 +368,33 @@ describe('two meters that turn out to be of one project', () => {
     expect(ours.learned).toEqual({
       requestsPerDay: { value: 2, at: NOON + 1 },
       tokensPerDay: { value: 3, at: NOON + 1 },
-      inputTokensPerMinute: { value: 6, at: NOON },
+      inputTokensPerMinute: { value: 6, at: NOON - LESSON_MS + FIRST_LESSON_MS },
     });
+  });
+
+  test('contradict lessons by the higher peak of the two, and by both together only within the same 60 s', () => {
+    const peaks = (ourTime: number, theirTime: number): Meter => {
+      const [ours, theirs] = [new Meter('m'), new Meter('m')];
+      ours.settle(ours.book(4, at(ourTime)), { ...done, calls: 4 }, at(ourTime));
+      theirs.settle(theirs.book(6, at(theirTime)), { ...done, calls: 6 }, at(theirTime));
+      ours.merge(theirs, at(Math.max(ourTime, theirTime)));
+      return ours;
+    };
+    const later = at(3 * HOUR);
+    for (const name of ['requestsPerMinute', 'inputTokensPerMinute'] as const) {
+      for (const apart of [peaks(0, HOUR), peaks(HOUR, 0)]) {
+        expect(apart.learn(name, 2, later)).toBe(false);
+        expect(apart.learn(name, 3, later)).toBe(true);
+      }
+      const together = peaks(0, SECOND);
+      expect(together.learn(name, 4, later)).toBe(false);
+      expect(together.learn(name, 5, later)).toBe(true);
+    }
+    const [few, many] = [new Meter('m'), new Meter('m')];
+    many.settle(many.book(1, at(0)), { ...done, calls: 9 }, at(0));
+    few.merge(many, at(HOUR));
+    // It never booked a minute of its own.
+    expect(few.learn('requestsPerMinute', 4, later)).toBe(false);
   });
 
   test('keep a day that is running, whichever of them had one that is over, until the later end', () => {
@@ -348,6 +434,17 @@ describe('what is stored', () => {
       daySucceededTokens: 10,
       minuteTime: NOON + 30 * SECOND,
     });
+  });
+
+  test('tells a first lesson about a minute from others, but not what contradicts it', () => {
+    const meter = new Meter('m');
+    meter.settle(meter.book(10, at(0)), { ...done, calls: 9 }, at(0));
+    meter.learn('requestsPerMinute', 5, at(0));
+    const then = at(HOUR / 2);
+    const again = Meter.restore('m', meter.snapshot(then), then);
+    expect(again.learn('requestsPerMinute', 1, then)).toBe(true);
+    expect(again.limit('requestsPerMinute', at(HOUR - 1))).toEqual({ value: 1, origin: 'learned' });
+    expect(again.limit('requestsPerMinute', at(HOUR))).toBeUndefined();
   });
 
   test('of a day that is over, a minute that is past, lessons that are forgotten, is nothing', () => {

@@ -5,7 +5,9 @@ import type { LimitName } from '../../../src/gemini/finding.ts';
 import { naiveMidnight } from './pacific-rules.ts';
 
 const MINUTE = 60_000;
-const LESSON = 24 * 60 * MINUTE;
+const HOUR = 60 * MINUTE;
+const LESSON = 24 * HOUR;
+const PEAK = 24 * HOUR;
 
 /** A day that was counted on: its midnight, and when that was to be on the engine's clock. */
 interface Day {
@@ -33,7 +35,20 @@ export class NaiveMeter {
   defaults: Limits = {};
   readonly learned: Partial<Record<LimitName, Lesson>> = {};
   readonly events: Event[] = [];
+  /** What had succeeded in some 60 s when the first of it left, oldest first. */
+  readonly #past: { left: number; requests: number; tokens: number }[] = [];
+  #now = -Infinity;
   #day: Day | undefined;
+
+  /** Nothing happened until now. To be called before anything happens at another time. */
+  elapse(at: Moment): void {
+    const leave = this.events.map(({ time }) => time + MINUTE).filter((time) => time > this.#now && time <= at.now);
+    if (leave.length > 0) {
+      const { succeededRequests, succeededTokens } = this.#counts('requestsPerMinute', { ...at, now: this.#now });
+      this.#past.push({ left: Math.min(...leave), requests: succeededRequests, tokens: succeededTokens });
+    }
+    this.#now = at.now;
+  }
 
   book(tokens: number, at: Moment): Event {
     const wall = at.now + at.wallOffset;
@@ -47,11 +62,31 @@ export class NaiveMeter {
   }
 
   learn(name: LimitName, value: number, at: Moment): boolean {
-    const { succeededRequests, succeededTokens } = this.#counts(name, at);
-    const succeeded = name.startsWith('requests') ? succeededRequests : succeededTokens;
-    if (value === 0 || succeeded > (name.endsWith('Day') ? value : 2 * value)) return false;
-    this.learned[name] = { value, at: at.now + at.wallOffset };
+    if (this.refutes(name, value, at)) return false;
+    const wall = at.now + at.wallOffset;
+    const older = this.learned[name];
+    let taught = wall;
+    if (!name.endsWith('Day')) {
+      const isKept = older !== undefined && Math.abs(wall - older.at) < LESSON;
+      if (older === undefined) taught = wall - 23 * HOUR;
+      else if (isKept && older.at + LESSON - wall <= HOUR) taught = older.at;
+    }
+    this.learned[name] = { value, at: taught };
     return true;
+  }
+
+  /** Whether more succeeded than could have if that were the limit. */
+  refutes(name: LimitName, value: number, at: Moment): boolean {
+    const { succeededRequests, succeededTokens } = this.#counts(name, at);
+    const isOfRequests = name.startsWith('requests');
+    const succeeded = isOfRequests ? succeededRequests : succeededTokens;
+    if (value === 0 || name.endsWith('Day')) return value === 0 || succeeded > value;
+    let peak = { most: 0, left: -Infinity };
+    for (const { left, requests, tokens } of this.#past) {
+      const most = isOfRequests ? requests : tokens;
+      if (most >= peak.most || left - peak.left >= PEAK) peak = { most, left };
+    }
+    return Math.max(succeeded, at.now - peak.left < PEAK ? peak.most : 0) > 2 * value;
   }
 
   limit(name: LimitName, at: Moment): number {

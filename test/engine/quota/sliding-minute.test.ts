@@ -57,7 +57,7 @@ describe('a sliding minute', () => {
       other.book(1, 0, now);
       other.book(1, 0, now + 90);
     }
-    minute.merge(other);
+    minute.merge(other, MINUTE - 1);
     const moments = new Set<number>();
     for (let limit = 1; limit <= 1_800; limit++) {
       moments.add(minute.readyAt({ requests: limit }, one, MINUTE - 1));
@@ -75,7 +75,7 @@ describe('a sliding minute', () => {
     minute.book(1, 0, 1_000);
     other.book(1, 0, 920);
     other.book(1, 0, 1_010);
-    minute.merge(other);
+    minute.merge(other, 1_010);
     minute.correct(920, -1, 0, 2_000);
     expect(minute.requests(2_000)).toBe(2);
     expect(minute.requests(61_009)).toBe(2);
@@ -282,7 +282,7 @@ describe('against a list of all that was booked, a sliding minute', () => {
       const other = new SlidingMinute();
       for (const time of ours.toSorted((a, b) => a - b)) minute.book(1, 10, time);
       for (const time of theirs.toSorted((a, b) => a - b)) other.book(1, 10, time);
-      minute.merge(other);
+      minute.merge(other, 70_000);
       const now = 70_000 + after;
       const all = [...ours, ...theirs];
       const count = minute.requests(now);
