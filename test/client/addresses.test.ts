@@ -27,16 +27,13 @@ async function station(target?: string): Promise<Station> {
   return found;
 }
 
-/** An address where nobody is. */
-async function nowhere(): Promise<string> {
-  const { address, server } = await listen({});
-  server.forceShutdown();
-  return address;
-}
+/** Addresses where nobody is: no test gets a port below 1024. */
+const NOBODY = '127.0.0.1:1';
+const NOBODY_EITHER = '127.0.0.1:2';
 
 test('of several addresses the first that answers is used, for streams and for single calls', async () => {
   const [second, third] = [await station(), await station()];
-  const { keyBalancer } = remote([await nowhere(), second.address, third.address]);
+  const { keyBalancer } = remote([NOBODY, second.address, third.address]);
   await Promise.all([keyBalancer.acquireKey({}), keyBalancer.reportResult({ leaseId: 'a', outcome: 1 })]);
   await keyBalancer.getStats({});
   expect(second.desk.operations).toHaveLength(2);
@@ -47,12 +44,12 @@ test('of several addresses the first that answers is used, for streams and for s
 
 test('single calls find the address that answers by themselves', async () => {
   const second = await station();
-  await remote([await nowhere(), second.address], { transport: 'unary' }).keyBalancer.getStats({});
+  await remote([NOBODY, second.address], { transport: 'unary' }).keyBalancer.getStats({});
   expect(second.asked).toBe(1);
 });
 
 test('where an address stops answering the next is used, and after the last the first again', async () => {
-  const [first, second] = [await station(), await station()];
+  const [first, second] = [await station(`unix:${join(tempDir(), 'a.sock')}`), await station()];
   const { keyBalancer } = remote([first.address, second.address]);
   const lease = async (): Promise<unknown> => (await keyBalancer.acquireKey({})).lease?.leaseId;
   await lease();
@@ -78,7 +75,7 @@ test('a stream that ends for want of work is no reason to go elsewhere', async (
 });
 
 test('where no address answers, that is said', async () => {
-  const addresses = [await nowhere(), await nowhere()];
+  const addresses = [NOBODY, NOBODY_EITHER];
   const balancer = remote(addresses);
   expect(balancer.where).toBe(addresses.join(', '));
   const message = expect.stringMatching(/^no KeyBalancer answers at 127\.0\.0\.1:\d+ \(ECONNREFUSED\)$/);
@@ -104,7 +101,7 @@ test('the records of a name are tried in their order, and one of them gets all c
 test('a unix socket and a TCP address may stand in one list', async () => {
   const path = join(tempDir(), 'balancer.sock');
   const byPath = await station(`unix:${path}`);
-  const { keyBalancer } = remote([`unix:${path}.none`, `unix:${path}`, await nowhere()]);
+  const { keyBalancer } = remote([`unix:${path}.none`, `unix:${path}`, NOBODY]);
   await keyBalancer.acquireKey({});
   await keyBalancer.getStats({});
   expect(byPath.desk.of('acquire')).toHaveLength(1);

@@ -1,9 +1,11 @@
 import { constants, createServer } from 'node:http2';
+import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { type AcquireKeyRequest, AcquireKeyResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { eventually } from '../support/eventually.ts';
+import { tempDir } from '../support/temp-dir.ts';
 import { type Functions, listen, remote, SessionDesk, warned } from './scripted-balancer.ts';
 
 /** Single acquires, counted. */
@@ -16,6 +18,11 @@ function singles(): { calls: AcquireKeyRequest[]; acquireKey: NonNullable<Functi
       return create(AcquireKeyResponseSchema, { lease: { leaseId: 'single' } });
     },
   };
+}
+
+/** An address that nobody else takes while no server is there. */
+function ownSocket(): string {
+  return `unix:${join(tempDir(), 'balancer.sock')}`;
 }
 
 const realNow = performance.now.bind(performance);
@@ -35,7 +42,7 @@ const leaseIdOf = async (call: Promise<{ lease?: { leaseId: string } | undefined
 test('a server without sessions is asked by single calls, says so once, and is tried again after minutes', async () => {
   const warnings = warned();
   const { calls, acquireKey } = singles();
-  const { address, server } = await listen({ acquireKey });
+  const { address, server } = await listen({ acquireKey }, { target: ownSocket() });
   const { keyBalancer } = remote(address);
   const answers = await Promise.all([keyBalancer.acquireKey({}), keyBalancer.acquireKey({})]);
   expect(answers.map(({ lease }) => lease?.leaseId)).toEqual(['single', 'single']);
@@ -132,7 +139,7 @@ test('a server that fails at every stream is asked by single calls from then on'
 test('a server that is away is no reason to give up streams', async () => {
   const warnings = warned();
   const { acquireKey, calls } = singles();
-  const first = await listen({ acquireKey });
+  const first = await listen({ acquireKey }, { target: ownSocket() });
   first.server.forceShutdown();
   const { keyBalancer } = remote(first.address);
   for (let turn = 0; turn < 5; turn++) expect(await leaseIdOf(keyBalancer.acquireKey({}))).toBe('UNAVAILABLE');
