@@ -311,6 +311,18 @@ describe('failures beside the recorded ones', () => {
       'KEY_SUSPENDED key',
     ],
     [
+      'a suspended key that the container of a second detail names',
+      403,
+      restBody(
+        403,
+        'PERMISSION_DENIED',
+        'Suspended.',
+        errorInfo('CONSUMER_SUSPENDED', { consumer: 'projects/123456789012' }),
+        errorInfo('CONSUMER_SUSPENDED', { containerInfo: 'api_key:[redacted]' }),
+      ),
+      'KEY_SUSPENDED key',
+    ],
+    [
       'a suspended consumer that nothing names',
       403,
       restBody(403, 'PERMISSION_DENIED', 'Suspended.', errorInfo('CONSUMER_SUSPENDED')),

@@ -51,7 +51,7 @@ describe('such a text rests nothing', () => {
       'UNKNOWN none',
     ],
     ['where nothing listened', 'rpc error: code = Unavailable desc = connection error: desc = "x"', 'UNKNOWN none'],
-    ['of an unknown code', 'rpc error: code = Code(77) desc = x', 'UNKNOWN none'],
+    ['of an unknown code', `rpc error: code = Leaked desc = ${LEAKED}`, 'UNKNOWN none'],
     ['where the text only has it further on', `He said: ${genai(403, 'PERMISSION_DENIED', LEAKED)}`, 'UNKNOWN none'],
     ['of a bad request that quotes one', genai(400, 'INVALID_ARGUMENT', `Unsupported: ${BAD_KEY}`), 'BAD_REQUEST none'],
     [

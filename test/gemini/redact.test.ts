@@ -162,3 +162,15 @@ describe('an excerpt', () => {
     );
   });
 });
+
+test.each([
+  'ya29.secret-part',
+  'Bearer secret-part-of-it',
+  'AQ.secret-part',
+  'AIzasecret-part',
+  'auth_tokens/secret-part',
+  'Headers.set: "secret-part" is no header',
+  '?key=secret-part',
+])('a secret is masked where the text has nothing else: %s', (text) => {
+  expect(redact(text)).not.toContain('secret-part');
+});
