@@ -171,7 +171,7 @@ export class ClientStream {
       const leaseId = result.value.lease?.leaseId;
       if (leaseId !== undefined) this.#events.orphan(leaseId);
     } else if (result.case === operation.kind) operation.resolve(result.value as Message);
-    else if (result.case === 'error') operation.reject(refusal(operation, result.value));
+    else if (result.case === 'error') operation.reject(refusal(result.value));
     else {
       const message = `${this.endpoint.where} answered with something that is no answer`;
       operation.reject(new KeyBalancerError(message, { code: 'INTERNAL' }));

@@ -9,12 +9,15 @@ export function codeOf(status: StatusCode): Code {
 }
 
 /** A refusal of one item inside a call that itself succeeds. */
-export function itemError(error: Pick<BalancerError, 'code' | 'reason' | 'message' | 'retryDelayMs'>): ItemError {
+export function itemError(
+  error: Pick<BalancerError, 'code' | 'reason' | 'message' | 'retryDelayMs'> & Partial<Pick<BalancerError, 'metadata'>>,
+): ItemError {
   return {
     $typeName: 'keybalancer.v1.ItemError',
     code: codeOf(error.code),
     reason: ErrorReason[error.reason],
     message: error.message,
     retryDelay: error.retryDelayMs === undefined ? undefined : durationMessage(error.retryDelayMs),
+    metadata: { ...error.metadata },
   };
 }
