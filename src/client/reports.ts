@@ -75,7 +75,9 @@ export class Reports {
       try {
         return await this.#balancer.keyBalancer.reportResult(report, { timeoutMs: ONE_TRY_MS, relaxed });
       } catch (error) {
-        const again = isAway(error) || (error instanceof KeyBalancerError && error.code === 'DEADLINE_EXCEEDED');
+        const again =
+          isAway(error) ||
+          (error instanceof KeyBalancerError && (error.code === 'DEADLINE_EXCEEDED' || error.reason === 'QUEUE_FULL'));
         if (!again || performance.now() >= end || this.#waiting >= this.#mostWaiting) throw error;
       }
       this.#waiting++;
