@@ -19,11 +19,11 @@ export type AwayOption = 'wait' | 'fail' | { fallbackKey: string };
 
 /** Name of the fallback key in events and errors. */
 export const FALLBACK_KEY_ID = 'fallback';
-const FALLBACK_LEASE = 'fallback-lease';
+const FALLBACK_LEASE = 'fallback-lease-';
 const FALLBACK_TTL_MS = 3_600_000;
-/** A balancer that does not answer for so long is away, where something else can serve. */
+/** A balancer that does not answer for so long is away, where nobody wants to wait for it. */
 const PATIENCE_MS = 2_000;
-/** For so long it is not asked again: each call would else wait for it. */
+/** For so long after that it is not asked again: each call would else wait for it. */
 const BLIND_MS = 1_000;
 
 /** A balancer that does without when it is away. `served` hears of each lease of the fallback key. */
@@ -41,9 +41,9 @@ export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () 
       ...keyBalancer,
       acquireKey,
       reportResult: (report, options) =>
-        report.leaseId === FALLBACK_LEASE ? Promise.resolve(unjudged()) : keyBalancer.reportResult(report, options),
+        isFallback(report) ? Promise.resolve(unjudged()) : keyBalancer.reportResult(report, options),
       renewLease: (request, options) =>
-        request.leaseId === FALLBACK_LEASE
+        isFallback(request)
           ? Promise.resolve(create(RenewLeaseResponseSchema, { ttl: durationFromMs(FALLBACK_TTL_MS) }))
           : keyBalancer.renewLease(request, options),
     },
@@ -55,7 +55,7 @@ type Acquire = Balancer['keyBalancer']['acquireKey'];
 function failingAcquire(keyBalancer: Balancer['keyBalancer']): Acquire {
   return async (request, options) => {
     try {
-      return await keyBalancer.acquireKey(request, options);
+      return await patiently(keyBalancer, request, options);
     } catch (error) {
       if (!isAway(error)) throw error;
       const { message, retryAfterMs } = error as KeyBalancerError;
@@ -80,25 +80,28 @@ function fallbackAcquire(keyBalancer: Balancer['keyBalancer'], apiKey: string, s
   };
 }
 
-/** An acquire that may not wait for a key is answered at once, or the balancer is away. */
+/** An acquire is answered when its wait for a key is over, or the balancer is away. */
 async function patiently(
   keyBalancer: Balancer['keyBalancer'],
   request: Parameters<Acquire>[0],
   options: CallOptions = {},
 ): Promise<AcquireKeyResponse> {
-  if (request.maxWait !== undefined) return keyBalancer.acquireKey(request, options);
+  const { maxWait } = request;
+  const waitMs = maxWait === undefined ? 0 : Number(maxWait.seconds ?? 0n) * 1000 + (maxWait.nanos ?? 0) / 1e6;
   try {
-    return await keyBalancer.acquireKey(request, { ...options, timeoutMs: options.timeoutMs ?? PATIENCE_MS });
+    return await keyBalancer.acquireKey(request, { ...options, timeoutMs: options.timeoutMs ?? waitMs + PATIENCE_MS });
   } catch (error) {
     const isLate = error instanceof KeyBalancerError && error.code === 'DEADLINE_EXCEEDED';
     throw isLate ? new KeyBalancerError(error.message, { code: 'UNAVAILABLE', cause: error }) : error;
   }
 }
 
+let lastLease = 0;
+
 function fallbackLease(apiKey: string, { pool, model }: Parameters<Acquire>[0]): AcquireKeyResponse {
   return create(AcquireKeyResponseSchema, {
     lease: {
-      leaseId: FALLBACK_LEASE,
+      leaseId: `${FALLBACK_LEASE}${++lastLease}`,
       keyId: FALLBACK_KEY_ID,
       apiKey,
       pool: pool ?? '',
@@ -106,6 +109,10 @@ function fallbackLease(apiKey: string, { pool, model }: Parameters<Acquire>[0]):
       ttl: durationFromMs(FALLBACK_TTL_MS),
     },
   });
+}
+
+function isFallback({ leaseId = '' }: { leaseId?: string }): boolean {
+  return leaseId.startsWith(FALLBACK_LEASE);
 }
 
 /** Nobody is there to judge; there is no other key to try. */

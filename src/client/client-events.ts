@@ -1,31 +1,48 @@
-import { EventEmitter } from 'node:events';
+import { shownType } from './checks.ts';
+import { invalidOption } from './errors.ts';
 import type { ClientEvent } from './events.ts';
 
 export type ClientEventType = ClientEvent['type'];
 export type ListenerOf<T extends ClientEventType> = (event: Extract<ClientEvent, { type: T }>) => void;
 
-/** Tells who listens. What a listener throws reaches nobody's call: it is thrown on its own, as an uncaught error. */
+type Listener = (event: ClientEvent) => void;
+
+/** Tells who listens. What a listener throws reaches neither a call nor another listener: it is thrown on its own, as an uncaught error. */
 export class ClientEvents {
-  readonly #emitter = new EventEmitter();
+  readonly #listeners: Record<ClientEventType, Set<{ listener: Listener }>> = {
+    lease: new Set(),
+    retry: new Set(),
+    report: new Set(),
+    exhausted: new Set(),
+  };
 
-  constructor() {
-    // How many listen is the application's affair.
-    this.#emitter.setMaxListeners(0);
-  }
-
+  /** The way to stop it. */
   on<T extends ClientEventType>(type: T, listener: ListenerOf<T>): () => void {
-    this.#emitter.on(type, listener);
-    return () => this.#emitter.off(type, listener);
+    if (!Object.hasOwn(this.#listeners, type)) {
+      throw invalidOption(
+        'the type of event',
+        typeof type === 'string' ? 'unknown' : shownType(type),
+        Object.keys(this.#listeners).join(', '),
+      );
+    }
+    if (typeof listener !== 'function') throw invalidOption('listener', shownType(listener), 'a function');
+    const listeners = this.#listeners[type];
+    // Kept in an object of its own: who listens twice is told twice.
+    const entry = { listener: listener as Listener };
+    listeners.add(entry);
+    return () => void listeners.delete(entry);
   }
 
   emit(event: ClientEvent): void {
-    if (this.#emitter.listenerCount(event.type) === 0) return;
-    try {
-      this.#emitter.emit(event.type, event);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
+    // A copy: who begins to listen now is told of the next.
+    for (const { listener } of [...this.#listeners[event.type]]) {
+      try {
+        listener(event);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
     }
   }
 }

@@ -20,9 +20,9 @@ export {
   type GeminiFunction,
   type KeyBalancer,
   type KeyBalancer as GeminiWrapper,
-  type LeaseOptions,
 } from './key-balancer.ts';
 export type { ImportOptions, ImportSummary } from './key-file.ts';
+export type { BatchOptions, LeaseOptions } from './lease-options.ts';
 export type { GenAIOptions } from './leased-genai.ts';
 export type { Judgement, LeasedKey, Usage } from './leased-key.ts';
 export type { KeyBalancerOptions, KeyBalancerOptions as GeminiWrapperOptions, RetryOptions } from './options.ts';

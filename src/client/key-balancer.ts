@@ -3,33 +3,38 @@ import type { GoogleGenAI } from '@google/genai';
 import {
   type GetStatsResponse,
   KeyReuse,
+  type Lease,
   type MemoryStats,
   type WatchHealthResponse,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
-import { FALLBACK_KEY_ID, withAwayPolicy } from './away-policy.ts';
-import type { Balancer } from './balancer.ts';
+import { FALLBACK_KEY_ID } from './away-policy.ts';
+import { shownType, whole } from './checks.ts';
+import { ClientConnection, type Connected } from './client-connection.ts';
 import { ClientEvents, type ClientEventType, type ListenerOf } from './client-events.ts';
-import { placeOf } from './config.ts';
-import { connect } from './connect.ts';
+import { type Place, placeOf } from './config.ts';
 import { closedError, invalidOption, KeyBalancerError } from './errors.ts';
+import type { ClientEvent } from './events.ts';
+import type { RetryBudget } from './genai/context.ts';
 import { createLeasedGenAI } from './genai/leased-client.ts';
 import { ResourceOrigins } from './genai/resource-origins.ts';
+import { within } from './genai/retries.ts';
 import { type ImportOptions, type ImportSummary, importKeyFile } from './key-file.ts';
-import { leasedCall } from './leased-call.ts';
+import { type BatchOptions, checkedBatches, checkedLease, type LeaseOptions } from './lease-options.ts';
+import { leasedCall, timed } from './leased-call.ts';
 import type { GenAIOptions } from './leased-genai.ts';
-import { type LeasedKey, leasedKey } from './leased-key.ts';
+import { LEASE_METHOD, type LeasedKey, leasedKey } from './leased-key.ts';
 import {
   type ClientSettings,
   checkedRetryOptions,
+  checkGenAI,
   checkNewKey,
   clientSettings,
   type KeyBalancerOptions,
   type RetryOptions,
   retrySettings,
-  shownType,
 } from './options.ts';
 import { patientAcquire } from './patient-acquire.ts';
-import { Reports } from './reports.ts';
+import type { Reports } from './reports.ts';
 import { createRetryBudget } from './retry-budget.ts';
 import { createTelemetry } from './telemetry.ts';
 import { type WatchOptions, watchHealth } from './watch.ts';
@@ -39,22 +44,6 @@ import { type WatchOptions, watchHealth } from './watch.ts';
  * streams to their end itself, since the lease ends with it.
  */
 export type GeminiFunction<A extends unknown[], T> = (ai: GoogleGenAI, ...args: A) => T | Promise<T>;
-
-/** What a lease is wanted for. */
-export interface LeaseOptions {
-  /** Gemini model, such as "gemini-2.5-flash": limits are counted by model. Default: the client's. */
-  model?: string;
-  /** Same value: same key while it is free and well. */
-  affinityKey?: string;
-  requireProject?: string;
-  excludeKeyIds?: readonly string[];
-  excludeProjects?: readonly string[];
-  /** Expected input tokens, for limits of tokens a minute. */
-  estimatedTokens?: number;
-  /** Milliseconds to wait for a key; default: the client's maxWait, else 0. */
-  maxWait?: number;
-  signal?: AbortSignal;
-}
 
 /** Calls of Gemini with leased keys. One for a process is enough. */
 export interface KeyBalancer extends AsyncDisposable {
@@ -74,10 +63,13 @@ export interface KeyBalancer extends AsyncDisposable {
   /** A key for whatever calls Gemini in its own way: `await using key = await balancer.lease()`. */
   lease(options?: LeaseOptions): Promise<LeasedKey>;
   /** Keys for several batches, all or none; a key may be in several. */
-  leaseBatches(sizes: readonly number[], options?: Pick<LeaseOptions, 'model' | 'maxWait'>): Promise<LeasedKey[][]>;
+  leaseBatches(sizes: readonly number[], options?: BatchOptions): Promise<LeasedKey[][]>;
   /** Changes of health as they come. It goes on by itself after a restart of the server; `snapshot.reset` says when to begin anew. */
   watchHealth(options?: WatchOptions): AsyncIterable<WatchHealthResponse>;
-  /** Tells of leases, retries, reports and calls that got no key. Returns the way to stop it. */
+  /**
+   * Tells of leases, retries, reports and calls that got no key. Returns the way to stop it. What the listener throws is an uncaught
+   * error of the process, and harms no call.
+   */
   on<T extends ClientEventType>(type: T, listener: ListenerOf<T>): () => void;
   /** Adds a key to the pool. False: it is there already, and stays as it is. */
   addKey(apiKey: string, weight?: number, source?: string): Promise<boolean>;
@@ -91,43 +83,44 @@ export interface KeyBalancer extends AsyncDisposable {
   getStats(): Promise<GetStatsResponse>;
   /** What the balancer's keys hold in memory. */
   getMemoryUsage(): Promise<MemoryStats>;
+  /**
+   * Sets how many decrypted keys to keep, where this process opens the data dir; to be called before the first call. Hardly needed: by
+   * itself it keeps all, to 100,000. Later, and with a server, which sizes its own, it changes nothing and warns of that.
+   */
+  optimizeForLargeKeysets(keys: number): void;
   /** Calls that the fallback key served while the balancer was away. */
   readonly servedByFallback: number;
-  /** Waits for the calls that run and for reports on their way, 10 s at most, and lets go. Calls made later reject. */
+  /**
+   * Waits for the calls that run, streams that are read and live sessions included, and for reports on their way, 10 s at most, and
+   * lets go. Calls made later reject. Keys of lease() are to be disposed of before.
+   */
   close(): Promise<void>;
 }
 
-/** Longest wait of close() for calls that run, and of getStats() for reports on their way. */
-const CLOSE_MS = 10_000;
+/** Longest wait of getStats() for reports on their way. */
 const SETTLE_MS = 2_000;
+const MOST_CACHED = 10_000_000;
 
 /** Connects, or opens the data dir, with the first call. Throws when an option is not right. */
 export function createKeyBalancer(options: KeyBalancerOptions = {}): KeyBalancer {
   return new Client(options);
 }
 
-interface Connection {
-  balancer: Balancer;
-  reports: Reports;
-}
-
 class Client implements KeyBalancer {
-  readonly #place: ReturnType<typeof placeOf>;
+  readonly #place: Place;
   readonly #settings: ClientSettings;
+  readonly #connection: ClientConnection;
   readonly #events = new ClientEvents();
-  readonly #budget: ReturnType<typeof createRetryBudget>;
+  readonly #budget: RetryBudget;
   readonly #telemetry = createTelemetry();
   readonly #origins = new ResourceOrigins();
-  readonly #running = new Set<Promise<unknown>>();
-  readonly #ended = new AbortController();
-  #connection: Promise<Connection> | undefined;
-  #closing: Promise<void> | undefined;
   #served = 0;
 
   constructor(options: KeyBalancerOptions) {
     this.#settings = clientSettings(options);
     this.#place = placeOf(options);
     this.#budget = createRetryBudget(this.#settings.retryBudget);
+    this.#connection = new ClientConnection(this.#place, this.#settings, () => this.#servedOne());
   }
 
   get servedByFallback(): number {
@@ -135,11 +128,18 @@ class Client implements KeyBalancer {
   }
 
   genai(options: GenAIOptions = {}): GoogleGenAI {
+    if (this.#connection.ended.aborted) throw closedError('this KeyBalancer');
+    checkGenAI(options);
     const { call, maxProjects } = this.#settings;
     const { pool, maxRetries, retryDelay, maxWait } = call;
     const settings = { pool, maxRetries, retryDelay, maxWait, ...(maxProjects !== undefined && { maxProjects }) };
+    const connection = this.#connection;
     const context = {
-      connected: () => this.#use(),
+      connected: async () => {
+        const { forCalls, reports } = await connection.use();
+        return { balancer: forCalls, reports };
+      },
+      running: (request: Promise<unknown>) => void connection.track(request).catch(() => {}),
       settings,
       origins: this.#origins,
       notify: this.#notify,
@@ -158,45 +158,41 @@ class Client implements KeyBalancer {
     return (...args) => this.#call(settings, fn, args);
   }
 
-  lease(options: LeaseOptions = {}): Promise<LeasedKey> {
-    const { pool, model, maxWait } = this.#settings.call;
-    const { signal, estimatedTokens = 0 } = options;
-    const request = {
-      pool,
-      model: options.model ?? model,
-      affinityKey: options.affinityKey ?? '',
-      requireProject: options.requireProject ?? '',
-      excludeKeyIds: [...(options.excludeKeyIds ?? [])],
-      excludeProjects: [...(options.excludeProjects ?? [])],
-      estimatedTokens: BigInt(Math.max(0, Math.round(estimatedTokens))),
-    };
-    return this.#run(async ({ balancer, reports }) => {
-      const left = { waitMs: options.maxWait ?? maxWait ?? 0 };
-      const giveBack = (coming: Parameters<Reports['giveBack']>[0]): void => reports.giveBack(coming);
-      const lease = await patientAcquire(balancer, request, { left, mayWait: left.waitMs > 0, signal, giveBack });
-      return leasedKey(balancer, lease, reports);
-    });
+  async lease(options: LeaseOptions = {}): Promise<LeasedKey> {
+    const { request, waitMs, signal } = checkedLease(options, this.#settings.call);
+    const { model } = request;
+    return this.#taking(
+      model,
+      async ({ balancer, reports }) => {
+        const { pool } = this.#settings.call;
+        const giveBack = (coming: Parameters<Reports['giveBack']>[0]): void => reports.giveBack(coming);
+        const context = { left: { waitMs }, mayWait: waitMs > 0, signal, giveBack };
+        return patientAcquire(balancer, { pool, ...request }, context);
+      },
+      (lease, held) => held(lease),
+      signal,
+    );
   }
 
-  leaseBatches(
-    sizes: readonly number[],
-    { model, maxWait = 0 }: Pick<LeaseOptions, 'model' | 'maxWait'> = {},
-  ): Promise<LeasedKey[][]> {
-    const { call } = this.#settings;
-    return this.#run(async ({ balancer, reports }) => {
-      const { batches } = await balancer.keyBalancer.batchGetKeys({
-        pool: call.pool,
-        model: model ?? call.model,
-        batchSizes: [...sizes],
-        keyReuse: KeyReuse.UNIQUE_IN_BATCH,
-        ...(maxWait > 0 && { maxWait: durationFromMs(maxWait) }),
-      });
-      return batches.map(({ leases }) => leases.map((lease) => leasedKey(balancer, lease, reports)));
-    });
+  async leaseBatches(sizes: readonly number[], options: BatchOptions = {}): Promise<LeasedKey[][]> {
+    const { model, batchSizes, waitMs } = checkedBatches(sizes, options, this.#settings.call);
+    return this.#taking(
+      model,
+      ({ balancer }) =>
+        balancer.keyBalancer.batchGetKeys({
+          pool: this.#settings.call.pool,
+          model,
+          batchSizes,
+          keyReuse: KeyReuse.UNIQUE_IN_BATCH,
+          ...(waitMs > 0 && { maxWait: durationFromMs(Math.round(waitMs)) }),
+        }),
+      ({ batches }, held) => batches.map(({ leases }) => leases.map(held)),
+    );
   }
 
   watchHealth(options: WatchOptions = {}): AsyncIterable<WatchHealthResponse> {
-    return watchHealth(() => this.#use(), { pool: this.#settings.call.pool, ended: this.#ended.signal }, options);
+    const { ended } = this.#connection;
+    return watchHealth(() => this.#connection.use(), { pool: this.#settings.call.pool, ended }, options);
   }
 
   on<T extends ClientEventType>(type: T, listener: ListenerOf<T>): () => void {
@@ -205,7 +201,7 @@ class Client implements KeyBalancer {
 
   addKey(apiKey: string, weight = 1, source = 'manual'): Promise<boolean> {
     const { pool } = this.#settings.call;
-    return this.#run(async ({ balancer }) => {
+    return this.#connection.run(async ({ balancer }) => {
       checkNewKey({ apiKey, weight, source });
       try {
         await balancer.keyAdmin.createKey({ apiKey, key: { pool, weight, source } });
@@ -223,12 +219,12 @@ class Client implements KeyBalancer {
     options: Omit<ImportOptions, 'pool' | 'source'> = {},
   ): Promise<ImportSummary> {
     const { pool } = this.#settings.call;
-    return this.#run(({ balancer }) => importKeyFile(balancer, path, { ...options, pool, source }));
+    return this.#connection.run(({ balancer }) => importKeyFile(balancer, path, { ...options, pool, source }));
   }
 
   getStats(): Promise<GetStatsResponse> {
     const { pool } = this.#settings.call;
-    return this.#run(async ({ balancer, reports }) => {
+    return this.#connection.run(async ({ balancer, reports }) => {
       await within(SETTLE_MS, reports.settled());
       const pools = [pool || 'default'];
       return balancer.keyBalancer.getStats({ pools, includeKeys: true, includeModels: true });
@@ -237,72 +233,82 @@ class Client implements KeyBalancer {
 
   async getMemoryUsage(): Promise<MemoryStats> {
     const { server } = await this.getStats();
-    return server!.memory!;
+    if (server?.memory === undefined) {
+      throw new KeyBalancerError('the balancer does not tell its memory', { code: 'UNIMPLEMENTED' });
+    }
+    return server.memory;
+  }
+
+  optimizeForLargeKeysets(keys: number): void {
+    if (this.#connection.ended.aborted) throw closedError('this KeyBalancer');
+    const size = whole('keys', keys, 1, MOST_CACHED);
+    const isServers = 'address' in this.#place;
+    if (!isServers && !this.#connection.isBegun) {
+      this.#connection.cacheSize = size;
+      return;
+    }
+    const why = isServers ? 'a server sizes its cache itself' : 'the data dir is open, and its cache grows by itself';
+    process.emitWarning(`optimizeForLargeKeysets() changed nothing: ${why}`, 'KeyBalancerWarning');
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
+    return this.#connection.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  #notify = (event: Parameters<ClientEvents['emit']>[0]): void => {
-    this.#telemetry(event);
+  /** Neither a listener's mistake nor that of an exporter of telemetry is a reason to fail a call. */
+  #notify = (event: ClientEvent): void => {
+    try {
+      this.#telemetry(event);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
     this.#events.emit(event);
   };
 
   async #call<A extends unknown[], T>(settings: ClientSettings['call'], fn: GeminiFunction<A, T>, args: A): Promise<T> {
     if (typeof fn !== 'function') throw invalidOption('fn', shownType(fn), 'a function');
     const shared = { notify: this.#notify, budget: this.#budget };
-    return this.#run(({ balancer, reports }) =>
-      leasedCall(balancer, settings, (ai) => fn(ai, ...args), { ...shared, reports }),
+    // From here on, so that it ends the waiting for a connection, too.
+    const limited = timed(settings);
+    return this.#connection.run(
+      ({ forCalls, reports }) => leasedCall(forCalls, limited, (ai) => fn(ai, ...args), { ...shared, reports }),
+      limited.signal,
     );
   }
 
-  async #run<T>(use: (connection: Connection) => Promise<T>): Promise<T> {
-    const running = this.#use().then(use);
-    this.#running.add(running);
-    try {
-      return await running;
-    } finally {
-      this.#running.delete(running);
-    }
-  }
-
-  async #use(): Promise<Connection> {
-    if (this.#closing !== undefined) throw closedError('this KeyBalancer');
-    this.#connection ??= this.#connect();
-    return this.#connection;
-  }
-
-  #connect(): Promise<Connection> {
-    const { call, credentials, cacheSize } = this.#settings;
-    // Without a server, what is asked of Gemini goes the way that the calls go.
-    const embedded = {
-      geminiBaseUrl: call.genai.httpOptions?.baseUrl,
-      ...(cacheSize !== undefined && { cacheSize }),
-    };
-    const connecting = connect({ ...this.#place, embedded, remote: credentials }).then(async (balancer) => {
-      await this.#settle(balancer);
-      const patient = withAwayPolicy(balancer, this.#settings.away, () => this.#servedOne());
-      return { balancer: patient, reports: new Reports(patient) };
-    });
-    // The next call tries again.
-    connecting.catch(() => {
-      if (this.#connection === connecting) this.#connection = undefined;
-    });
-    return connecting;
-  }
-
-  /** Makes the pool as the options want it. */
-  async #settle(balancer: Balancer): Promise<void> {
-    const { autoSuccess, call } = this.#settings;
-    if (autoSuccess === undefined) return;
-    const pool = { pool: call.pool || 'default', autoSuccess };
-    await balancer.keyAdmin.updatePool({ pool, updateMask: { paths: ['auto_success'] } });
+  /** Takes leases for whoever calls Gemini in a way of his own, and tells of them. */
+  #taking<L, T>(
+    model: string,
+    take: (connected: Connected) => Promise<L>,
+    handOut: (taken: L, held: (lease: Lease) => LeasedKey) => T,
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const askedAt = performance.now();
+    const about = { method: LEASE_METHOD, model };
+    return this.#connection.run(async (connected) => {
+      try {
+        const taken = await take(connected);
+        const waitedMs = performance.now() - askedAt;
+        return handOut(taken, (lease) => {
+          const { keyId, project } = lease;
+          this.#notify({ ...about, type: 'lease', keyId, project, waitedMs, attempt: 0 });
+          return leasedKey(lease, { ...connected, notify: this.#notify });
+        });
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (error instanceof KeyBalancerError) {
+          const { reason, retryAfterMs } = error;
+          this.#notify({ ...about, type: 'exhausted', reason, retryAfterMs, attempts: 0 });
+        }
+        throw error;
+      }
+    }, signal);
   }
 
   #servedOne(): void {
@@ -313,27 +319,4 @@ class Client implements KeyBalancer {
       'KeyBalancerWarning',
     );
   }
-
-  async #close(): Promise<void> {
-    this.#ended.abort();
-    await within(CLOSE_MS, this.#finished());
-    const connection = await this.#connection?.catch(() => undefined);
-    await connection?.balancer.close();
-    connection?.reports.close();
-  }
-
-  async #finished(): Promise<void> {
-    await Promise.allSettled(this.#running);
-    const connection = await this.#connection?.catch(() => undefined);
-    await connection?.reports.settled();
-  }
-}
-
-async function within(ms: number, ending: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const patience = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([ending, patience]);
-  clearTimeout(timer);
 }

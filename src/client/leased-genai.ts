@@ -1,4 +1,6 @@
 import { GoogleGenAI, type GoogleGenAIOptions } from '@google/genai';
+import { geminiBaseUrlOf } from './config.ts';
+import { inPlainEnvironment } from './genai/plain-environment.ts';
 import type { RequestWatch } from './request-watch.ts';
 
 /** The SDK's own options, less what the lease decides. */
@@ -14,24 +16,38 @@ export function leasedGenAI(
   watch: RequestWatch,
   signal: AbortSignal | undefined,
 ): GoogleGenAI {
-  const inner = options.httpOptions?.fetch ?? patientFetch;
-  // Said, not left out: the environment could turn Vertex on, which takes no API key of ours.
-  const ai = new GoogleGenAI({
-    ...options,
-    vertexai: false,
-    apiKey,
-    httpOptions: { ...options.httpOptions, fetch: watch.fetch(inner as typeof fetch, signal) },
-  });
+  const { httpOptions } = options;
+  const inner = httpOptions?.fetch ?? patientFetch;
+  const baseUrl = httpOptions?.baseUrl ?? geminiBaseUrlOf();
+  const ai = inPlainEnvironment(
+    () =>
+      new GoogleGenAI({
+        ...options,
+        vertexai: false,
+        apiKey,
+        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(inner as typeof fetch, signal) },
+      }),
+  );
   noteSessions(ai.live, watch);
   noteSessions(ai.live.music, watch);
   // Whoever reads the key asks Gemini by a client of his own.
   Object.defineProperty(ai, 'apiKey', {
+    enumerable: false,
     get() {
       watch.unseen = true;
       return apiKey;
     },
   });
+  hideInside(ai, apiKey);
   return ai;
+}
+
+/** Where the SDK keeps the key: read by it there, and shown by no log of the client. */
+function hideInside(ai: GoogleGenAI, apiKey: string): void {
+  const { apiClient } = ai as unknown as { apiClient?: { clientOptions?: { auth?: object } } };
+  for (const holder of [apiClient?.clientOptions, apiClient?.clientOptions?.auth]) {
+    if (holder !== undefined) Object.defineProperty(holder, 'apiKey', { enumerable: false, get: () => apiKey });
+  }
 }
 
 /** Live sessions go by WebSocket: of them is known only that they were tried, and whether they opened. */

@@ -1,10 +1,21 @@
 import { inspect } from 'node:util';
-import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
 import { describeThrown } from '../gemini/describe-thrown.ts';
-import { ErrorClassSchema, type Lease, Outcome, type RetryAdvice } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import {
+  type Lease,
+  Outcome,
+  type ReportResultResponse,
+  type RetryAdvice,
+} from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer } from './balancer.ts';
+import { number } from './checks.ts';
+import type { ClientEvent } from './events.ts';
+import { classOf, within } from './genai/retries.ts';
 import { HeldLease } from './held-lease.ts';
 import type { Report, Reports } from './reports.ts';
+
+/** How leases that were taken by hand are named in events. */
+export const LEASE_METHOD = 'lease';
 
 interface Told {
   usage?: NonNullable<Report['usage']>;
@@ -45,12 +56,22 @@ export interface LeasedKey extends AsyncDisposable {
   readonly labels: Readonly<Record<string, string>>;
   /** The call did well. */
   succeeded(usage?: Usage): Promise<void>;
-  /** What was thrown, or the answer's status and body as `{ status, body }`: the balancer judges it. */
+  /**
+   * What was thrown, or the answer: a Response of fetch, or its status and body as `{ status, body }`. The balancer judges it. A
+   * mistake of the program, such as a TypeError, is none of the key's: it is reported as if the lease was just disposed of.
+   */
   failed(error: unknown): Promise<Judgement>;
 }
 
-export function leasedKey(balancer: Balancer, lease: Lease, reports: Reports): LeasedKey {
-  return new HeldKey(balancer, lease, reports);
+/** What a leased key stands on. */
+export interface LeasedKeyContext {
+  balancer: Balancer;
+  reports: Reports;
+  notify: (event: ClientEvent) => void;
+}
+
+export function leasedKey(lease: Lease, context: LeasedKeyContext): LeasedKey {
+  return new HeldKey(lease, context);
 }
 
 class HeldKey implements LeasedKey {
@@ -61,12 +82,13 @@ class HeldKey implements LeasedKey {
   readonly labels: Readonly<Record<string, string>>;
   readonly #lease: Lease;
   readonly #reports: Reports;
+  readonly #notify: LeasedKeyContext['notify'];
   readonly #held: HeldLease;
   readonly #since = performance.now();
   #wasRead = false;
   #reported = false;
 
-  constructor(balancer: Balancer, lease: Lease, reports: Reports) {
+  constructor(lease: Lease, { balancer, reports, notify }: LeasedKeyContext) {
     this.keyId = lease.keyId;
     this.project = lease.project;
     this.pool = lease.pool;
@@ -74,6 +96,7 @@ class HeldKey implements LeasedKey {
     this.labels = lease.labels;
     this.#lease = lease;
     this.#reports = reports;
+    this.#notify = notify;
     this.#held = new HeldLease(balancer, lease);
   }
 
@@ -83,42 +106,79 @@ class HeldKey implements LeasedKey {
   }
 
   async succeeded({ inputTokens = 0, outputTokens = 0, cachedTokens = 0 }: Usage = {}): Promise<void> {
-    await this.#report(Outcome.SUCCESS, {
-      usage: {
-        inputTokens: BigInt(Math.max(0, Math.round(inputTokens))),
-        outputTokens: BigInt(Math.max(0, Math.round(outputTokens))),
-        cachedTokens: BigInt(Math.max(0, Math.round(cachedTokens))),
-      },
-    });
+    const usage = {
+      inputTokens: tokens('inputTokens', inputTokens),
+      outputTokens: tokens('outputTokens', outputTokens),
+      cachedTokens: tokens('cachedTokens', cachedTokens),
+    };
+    await this.#report(Outcome.SUCCESS, { usage });
   }
 
   async failed(error: unknown): Promise<Judgement> {
     const { apiKey } = this.#lease;
-    const described = describeThrown(error, { apiKey }) ?? {};
-    const response = await this.#report(Outcome.FAILURE, { error: described });
+    const thrown = error instanceof Response ? await answerOf(error) : error;
+    const described = describeThrown(thrown, { apiKey });
+    const isOwnMistake = described === undefined && OWN_MISTAKES.some((type) => thrown instanceof type);
+    const response = isOwnMistake
+      ? await this.#report(this.#outcomeUntold, {})
+      : await this.#report(Outcome.FAILURE, { error: described ?? {} });
     const advice: Partial<RetryAdvice> = response?.retryAdvice ?? {};
     return {
-      errorClass: (response && ErrorClassSchema.value[response.errorClass]?.localName) || 'UNKNOWN',
+      errorClass: classOf(response),
       retry: advice.retry ?? false,
-      delayMs: advice.delay === undefined ? 0 : Number(advice.delay.seconds) * 1000 + advice.delay.nanos / 1e6,
+      delayMs: advice.delay === undefined ? 0 : durationMs(advice.delay),
       excludeKeyIds: advice.excludeKeyIds ?? [],
       excludeProjects: advice.excludeProjects ?? [],
     };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#report(this.#wasRead ? Outcome.SUCCESS : Outcome.UNUSED, {});
+    await this.#report(this.#outcomeUntold, {});
   }
 
   [inspect.custom](): string {
     return `LeasedKey ${this.keyId}`;
   }
 
-  async #report(outcome: Outcome, told: Told) {
+  get #outcomeUntold(): Outcome {
+    return this.#wasRead ? Outcome.SUCCESS : Outcome.UNUSED;
+  }
+
+  async #report(outcome: Outcome, told: Told): Promise<ReportResultResponse | undefined> {
     if (this.#reported) return undefined;
     this.#reported = true;
     this.#held.letGo();
-    const latency = durationFromMs(Math.round(performance.now() - this.#since));
-    return this.#reports.send({ ...told, leaseId: this.#lease.leaseId, outcome, latency }, this.keyId);
+    const latencyMs = Math.round(performance.now() - this.#since);
+    const response = await this.#reports.send(
+      { ...told, leaseId: this.#lease.leaseId, outcome, latency: durationFromMs(latencyMs) },
+      this.keyId,
+    );
+    this.#notify({
+      type: 'report',
+      method: LEASE_METHOD,
+      model: this.model,
+      keyId: this.keyId,
+      outcome: outcome === Outcome.SUCCESS ? 'success' : outcome === Outcome.FAILURE ? 'failure' : 'unused',
+      errorClass: outcome === Outcome.FAILURE ? classOf(response) : '',
+      httpStatus: told.error?.httpStatus ?? 0,
+      latencyMs,
+      inputTokens: Number(told.usage?.inputTokens ?? 0),
+      outputTokens: Number(told.usage?.outputTokens ?? 0),
+    });
+    return response;
   }
+}
+
+/** Longest reading of an error's body. */
+const BODY_MS = 1_000;
+/** Of the program's, which say nothing of a key. */
+const OWN_MISTAKES = [TypeError, ReferenceError, RangeError];
+
+async function answerOf(response: Response): Promise<{ status: number; body: string }> {
+  const reading = response.bodyUsed ? Promise.resolve('') : response.text().catch(() => '');
+  return { status: response.status, body: (await within(BODY_MS, reading)) || response.statusText || 'no body' };
+}
+
+function tokens(name: string, value: number): bigint {
+  return BigInt(Math.round(number(name, value, 0, Number.MAX_SAFE_INTEGER)));
 }

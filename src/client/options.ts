@@ -1,4 +1,5 @@
 import type { AwayOption } from './away-policy.ts';
+import { LONGEST_MS, number, refuseUnknown, shownType, signal, text, whole } from './checks.ts';
 import type { CredentialOptions } from './credentials.ts';
 import { invalidOption } from './errors.ts';
 import type { CallSettings } from './leased-call.ts';
@@ -19,7 +20,10 @@ export interface RetryOptions {
   model?: string;
   /** Ends the call at once, whatever the function does then: its requests, pauses and waiting. */
   signal?: AbortSignal;
-  /** The same, so many milliseconds after the call began; it rejects with a TimeoutError. Default: never. */
+  /**
+   * The same, so many milliseconds after the call began; it rejects with a TimeoutError. Default: never. Requests of genai() have
+   * the SDK's own httpOptions.timeout and abortSignal instead.
+   */
   deadline?: number;
 }
 
@@ -39,7 +43,7 @@ export interface KeyBalancerOptions extends Omit<RetryOptions, 'signal'>, Creden
   away?: AwayOption;
   /**
    * Share of calls that may be repeated for trouble of the provider's, 0 to 1, so that an outage does not multiply the load: a repeat
-   * costs one, a call that ends well earns so much. Default 0.2. What is a key's own fault is repeated with another key in any case.
+   * costs one, a call that ends well earns so much, and ten may be made in advance; 0: none. Default 0.2. What is a key's own fault is repeated with another key in any case.
    */
   retryBudget?: number;
   /** Projects in which a file or another resource of unknown origin is looked for. 1 to 64; default 8. */
@@ -75,7 +79,6 @@ const CLIENT_OPTIONS = [
 ];
 /** Each try leaves the keys of those before it out, and an acquire takes 64. */
 const MOST_RETRIES = 60;
-const LONGEST_MS = 24 * 60 * 60_000;
 const NOT_FOR_LEASES = ['apiKey', 'project', 'location', 'googleAuthOptions', 'enterprise'];
 
 /** What a client is made of, its options checked. */
@@ -142,23 +145,25 @@ export function clientSettings(options: KeyBalancerOptions): ClientSettings {
   };
 }
 
-/** No word of a key that was given. */
+/** No word of what was given: it may be a key. */
 function checkedAway(away: AwayOption): AwayOption {
   if (away === 'wait' || away === 'fail') return away;
-  const key = typeof away === 'object' && away !== null ? away.fallbackKey : undefined;
-  if (typeof key === 'string' && key.trim() !== '') return { fallbackKey: key.trim() };
+  if (typeof away !== 'object' || away === null) {
+    throw invalidOption(
+      'away',
+      typeof away === 'string' ? 'another text' : shownType(away),
+      '"wait", "fail" or { fallbackKey: an API key }',
+    );
+  }
+  refuseUnknown(away, ['fallbackKey'], 'away');
+  const key: unknown = away.fallbackKey;
+  // It goes into a header.
+  if (typeof key === 'string' && /^[!-~]+$/.test(key.trim())) return { fallbackKey: key.trim() };
   throw invalidOption(
-    typeof away === 'object' ? 'away.fallbackKey' : 'away',
-    typeof away === 'string'
-      ? JSON.stringify((away as string).slice(0, 20))
-      : shownType(typeof away === 'object' ? key : away),
-    '"wait", "fail" or { fallbackKey: an API key }',
+    'away.fallbackKey',
+    typeof key !== 'string' ? shownType(key) : key.trim() === '' ? 'empty' : 'a text that is none',
+    'an API key',
   );
-}
-
-function whole(name: string, value: number, least: number, most: number): number {
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw invalidOption(name, String(value), `a whole number, ${least} to ${most}`);
 }
 
 /** The settings of calls that say something for themselves. */
@@ -172,7 +177,7 @@ export function retrySettings(base: CallSettings, options: RetryOptions): CallSe
     retryDelay,
     maxWait: options.maxWait === undefined ? base.maxWait : number('maxWait', options.maxWait, 0, LONGEST_MS),
     model: text('model', options.model) ?? base.model,
-    signal: options.signal,
+    signal: signal(options.signal),
     deadline: options.deadline === undefined ? base.deadline : number('deadline', options.deadline, 0, LONGEST_MS),
   };
 }
@@ -192,13 +197,6 @@ export function checkNewKey(given: { apiKey: unknown; weight: unknown; source: u
   ] as const) {
     if (typeof given[name] !== type) throw invalidOption(name, shownType(given[name]), `a ${type}`);
   }
-}
-
-/** The kind of a value that is none of the allowed kinds, for a sentence. */
-export function shownType(value: unknown): string {
-  if (value === undefined || value === null) return String(value);
-  if (Array.isArray(value)) return 'an array';
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
 export function checkGenAI(genai: GenAIOptions | undefined): void {
@@ -222,25 +220,4 @@ export function checkGenAI(genai: GenAIOptions | undefined): void {
       'left out: the SDK would try the same key again, unseen; maxRetries and retryDelay say how often to try',
     );
   }
-}
-
-function refuseUnknown(options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw invalidOption('options', shownType(options), 'an object');
-  }
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw invalidOption(`option "${name}"`, 'unknown', known.join(', '));
-  }
-}
-
-function number(name: string, value: number | undefined, fallback: number, most: number): number {
-  if (value === undefined) return fallback;
-  if (typeof value === 'number' && value >= 0 && value <= most) return value;
-  throw invalidOption(name, String(value), `0 to ${most}`);
-}
-
-/** Not empty: an empty name is most often a variable that was not set. */
-function text(name: string, value: string | undefined): string | undefined {
-  if (value === undefined || (typeof value === 'string' && value !== '')) return value;
-  throw invalidOption(name, value === '' ? 'empty' : shownType(value), 'a text');
 }

@@ -8,7 +8,7 @@ const BURST = 10;
  * than a burst is saved. So in an outage the load grows by `share` at the most, and not by every call's retries.
  */
 export function createRetryBudget(share: number): RetryBudget {
-  let saved = BURST;
+  let saved = share > 0 ? BURST : 0;
   return {
     spend() {
       if (saved < 1) return false;

@@ -1,4 +1,13 @@
-import { type Attributes, type Context, context, metrics, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import {
+  type Attributes,
+  type Context,
+  context,
+  type MeterProvider,
+  metrics,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api';
 import type { ClientEvent, ReportEvent } from './events.ts';
 
 /**
@@ -7,26 +16,19 @@ import type { ClientEvent, ReportEvent } from './events.ts';
  */
 export function createTelemetry(): (event: ClientEvent) => void {
   const tracer = trace.getTracer('keybalancer');
-  const meter = metrics.getMeter('keybalancer');
-  const duration = meter.createHistogram('gen_ai.client.operation.duration', {
-    unit: 's',
-    description: 'Time that Gemini took for a request, each try for itself.',
-  });
-  const tokens = meter.createHistogram('gen_ai.client.token.usage', {
-    unit: '{token}',
-    description: 'Tokens of a request, by gen_ai.token.type.',
-  });
-  const waits = meter.createHistogram('keybalancer.client.lease.wait', {
-    unit: 's',
-    description: 'Time until a key was had.',
-  });
-  const retries = meter.createCounter('keybalancer.client.retries', { description: 'Tries after the first.' });
-  const exhausted = meter.createCounter('keybalancer.client.exhausted', {
-    description: 'Requests that ended since no key could be had.',
-  });
+  let provider: MeterProvider | undefined;
+  let instruments: Instruments | undefined;
+  /** Instruments stay with the provider that made them, and applications set theirs up when they please. */
+  const current = (): Instruments => {
+    const global = metrics.getMeterProvider();
+    if (instruments === undefined || provider !== global) instruments = instrumentsOf(global);
+    provider = global;
+    return instruments;
+  };
 
   return (event) => {
     const attributes = attributesOf(event);
+    const { duration, tokens, waits, retries, exhausted } = current();
     switch (event.type) {
       case 'lease':
         waits.record(event.waitedMs / 1000, attributes);
@@ -52,7 +54,7 @@ export function createTelemetry(): (event: ClientEvent) => void {
   function record(event: ReportEvent, attributes: Attributes, parent: Context): void {
     const end = Date.now();
     const span = tracer.startSpan(
-      event.model === '' ? event.method : `${event.method} ${event.model}`,
+      `${operationOf(event)} ${event.model}`.trimEnd(),
       {
         kind: SpanKind.CLIENT,
         startTime: end - event.latencyMs,
@@ -71,13 +73,49 @@ export function createTelemetry(): (event: ClientEvent) => void {
   }
 }
 
-function attributesOf({ method, model }: ClientEvent): Attributes {
+type Instruments = ReturnType<typeof instrumentsOf>;
+
+function instrumentsOf(provider: MeterProvider) {
+  const meter = provider.getMeter('keybalancer');
   return {
-    'gen_ai.operation.name': OPERATIONS[method] ?? method,
+    duration: meter.createHistogram('gen_ai.client.operation.duration', {
+      unit: 's',
+      description: 'Time that Gemini took for a request, each try for itself.',
+      advice: { explicitBucketBoundaries: SECONDS },
+    }),
+    tokens: meter.createHistogram('gen_ai.client.token.usage', {
+      unit: '{token}',
+      description: 'Tokens of a request, by gen_ai.token.type.',
+      advice: { explicitBucketBoundaries: TOKENS },
+    }),
+    waits: meter.createHistogram('keybalancer.client.lease.wait', {
+      unit: 's',
+      description: 'Time until a key was had.',
+      advice: { explicitBucketBoundaries: [0.0001, 0.001, ...SECONDS] },
+    }),
+    retries: meter.createCounter('keybalancer.client.retries', { description: 'Tries after the first.' }),
+    exhausted: meter.createCounter('keybalancer.client.exhausted', {
+      description: 'Requests that ended since no key could be had.',
+    }),
+  };
+}
+
+function attributesOf(event: ClientEvent): Attributes {
+  const { model } = event;
+  return {
+    'gen_ai.operation.name': operationOf(event),
     'gen_ai.provider.name': 'gcp.gemini',
     ...(model !== '' && { 'gen_ai.request.model': model }),
   };
 }
+
+function operationOf({ method }: ClientEvent): string {
+  return OPERATIONS[method] ?? method;
+}
+
+/** Buckets as the semantic conventions advise. */
+const SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+const TOKENS = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864];
 
 /** Well-known values of gen_ai.operation.name; other methods go by their own. */
 const OPERATIONS: Readonly<Record<string, string>> = {

@@ -1,6 +1,8 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { HealthEventKind, WatchHealthResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer } from './balancer.ts';
+import { signal as checkedSignal, refuseUnknown, text, texts, whole } from './checks.ts';
+import { closedError } from './errors.ts';
 import { resumedWatch } from './shared/resumed-watch.ts';
 
 export interface WatchOptions {
@@ -18,26 +20,27 @@ export interface WatchOptions {
   signal?: AbortSignal;
 }
 
+const WATCH_OPTIONS = ['pools', 'kinds', 'resumeToken', 'skipSnapshot', 'heartbeatInterval', 'signal'];
+
 /** Changes of health, over restarts of the balancer too. Ends with the loop over it, or with the client. */
 export async function* watchHealth(
   use: () => Promise<{ balancer: Balancer }>,
   { pool, ended }: { pool: string; ended: AbortSignal },
   options: WatchOptions,
 ): AsyncGenerator<WatchHealthResponse> {
-  const {
-    pools = [pool || 'default'],
-    kinds = [],
-    resumeToken = '',
-    skipSnapshot = false,
-    heartbeatInterval,
-  } = options;
-  const signal = options.signal === undefined ? ended : AbortSignal.any([ended, options.signal]);
+  if (ended.aborted) throw closedError('this KeyBalancer');
+  refuseUnknown(options, WATCH_OPTIONS);
+  const { kinds = [], resumeToken, skipSnapshot = false, heartbeatInterval } = options;
+  const left = checkedSignal(options.signal);
+  const signal = left === undefined ? ended : AbortSignal.any([ended, left]);
   const request = {
-    pools: [...pools],
+    pools: options.pools === undefined ? [pool || 'default'] : texts('pools', options.pools),
     kinds: [...kinds],
-    resumeToken,
+    resumeToken: text('resumeToken', resumeToken) ?? '',
     skipSnapshot,
-    ...(heartbeatInterval !== undefined && { heartbeatInterval: durationFromMs(heartbeatInterval) }),
+    ...(heartbeatInterval !== undefined && {
+      heartbeatInterval: durationFromMs(whole('heartbeatInterval', heartbeatInterval, 1_000, 300_000)),
+    }),
   };
   try {
     yield* resumedWatch(async () => (await use()).balancer, request, { signal });

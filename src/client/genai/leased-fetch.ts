@@ -10,6 +10,8 @@ export function leasedFetch(context: GenAIContext, inner: Fetch): Fetch {
     const connection = await context.connected();
     const request = await outgoing(input, init);
     request.signal?.throwIfAborted();
-    return new LeasedRequest(context, connection, request, inner).response();
+    const response = new LeasedRequest(context, connection, request, inner).response();
+    context.running?.(response);
+    return response;
   };
 }

@@ -25,7 +25,7 @@ const MOST_PROJECTS = 8;
 /** The tries of one request, and whether another follows. */
 export class Retries {
   readonly attempts: Attempt[] = [];
-  readonly #context: GenAIContext;
+  readonly #context: Pick<GenAIContext, 'settings' | 'spend'>;
   readonly #leases: LeaseSearch;
   readonly #signal: AbortSignal | undefined;
   readonly #notify: Notify;
@@ -34,7 +34,12 @@ export class Retries {
   /** Projects in which a resource of unknown origin was looked for. */
   #searched = 0;
 
-  constructor(context: GenAIContext, leases: LeaseSearch, signal: AbortSignal | undefined, notify: Notify) {
+  constructor(
+    context: Pick<GenAIContext, 'settings' | 'spend'>,
+    leases: LeaseSearch,
+    signal: AbortSignal | undefined,
+    notify: Notify,
+  ) {
     this.#context = context;
     this.#leases = leases;
     this.#signal = signal;

@@ -1,0 +1,54 @@
+import { invalidOption } from './errors.ts';
+
+/** A day: who waits longer has a mistake in his units. */
+export const LONGEST_MS = 24 * 60 * 60_000;
+
+/** The kind of a value that is none of the allowed kinds, for a sentence. */
+export function shownType(value: unknown): string {
+  if (value === undefined || value === null) return String(value);
+  if (Array.isArray(value)) return 'an array';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+}
+
+/** A number as it is; of a text only what looks like a number, since keys are texts, too. */
+function shownNumber(value: unknown): string {
+  const isNumeric = typeof value === 'number' || (typeof value === 'string' && /^[-+.\d]{1,12}$/.test(value));
+  return isNumeric ? String(value) : shownType(value);
+}
+
+export function refuseUnknown(options: object, known: readonly string[], what = 'options'): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw invalidOption(what, shownType(options), 'an object');
+  }
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw invalidOption(`option "${name}"`, 'unknown', known.join(', '));
+  }
+}
+
+export function number(name: string, value: number | undefined, fallback: number, most: number): number {
+  if (value === undefined) return fallback;
+  if (typeof value === 'number' && value >= 0 && value <= most) return value;
+  throw invalidOption(name, shownNumber(value), `0 to ${most}`);
+}
+
+export function whole(name: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw invalidOption(name, shownNumber(value), `a whole number, ${least} to ${most}`);
+}
+
+/** Not empty: an empty name is most often a variable that was not set. */
+export function text(name: string, value: string | undefined): string | undefined {
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value;
+  throw invalidOption(name, value === '' ? 'empty' : shownType(value), 'a text');
+}
+
+export function texts(name: string, value: readonly string[] | undefined): string[] {
+  if (value === undefined) return [];
+  if (Array.isArray(value) && value.every((each) => typeof each === 'string')) return [...value];
+  throw invalidOption(name, Array.isArray(value) ? 'a list of other things' : shownType(value), 'a list of texts');
+}
+
+export function signal(value: AbortSignal | undefined): AbortSignal | undefined {
+  if (value === undefined || value instanceof AbortSignal) return value;
+  throw invalidOption('signal', shownType(value), 'an AbortSignal');
+}
