@@ -9,7 +9,7 @@ export interface CallerRecord {
   projectsLearned: number;
   projectsRefused: number;
   delaysDistrusted: number;
-  /** When Gemini refuted it in the last hour. */
+  /** When Gemini refuted it in the last day. */
   refutations: number[];
   /** When keys' projects were learned from it in the last hour. */
   lessons: number[];
@@ -24,7 +24,8 @@ export type CallerCount =
   | 'delaysDistrusted';
 
 const HOUR_MS = 3_600_000;
-/** Wrong so often in an hour, a caller's word that a key is dead takes no key out of use before Gemini was asked. */
+const DAY_MS = 24 * HOUR_MS;
+/** Wrong so often in a day, a caller's word that a key is dead takes no key out of use before Gemini was asked. */
 export const CREDIT = 3;
 /** Keys whose project one caller may teach in an hour. */
 export const LESSONS_AN_HOUR = 3;
@@ -68,15 +69,15 @@ export function countCaller(engine: Engine, name: string, field: CallerCount, by
 /** Whether the caller is believed that a key is dead, as far as a quarantine goes. */
 export function isBelieved(engine: Engine, name: string, now: number): boolean {
   const caller = engine.callers.get(name);
-  return caller === undefined || recent(caller.refutations, now).length < CREDIT;
+  return caller === undefined || recent(caller.refutations, now, DAY_MS).length < CREDIT;
 }
 
 export function refuted(engine: Engine, name: string, now: number): void {
   const caller = callerOf(engine, name);
-  caller.refutations = [...recent(caller.refutations, now), now].slice(-CREDIT);
+  caller.refutations = [...recent(caller.refutations, now, DAY_MS), now].slice(-CREDIT);
   countCaller(engine, name, 'refuted');
 }
 
-export function recent(times: readonly number[], now: number): number[] {
-  return times.filter((time) => time > now - HOUR_MS);
+export function recent(times: readonly number[], now: number, withinMs = HOUR_MS): number[] {
+  return times.filter((time) => time > now - withinMs);
 }

@@ -27,6 +27,7 @@ import { LATE_MS, type Lease, LeaseState } from './lease.ts';
 import type { Order } from './order.ts';
 import { Pool } from './pool.ts';
 import { joinProject, leaveProject, moveToProject, newProject } from './projects.ts';
+import { leaveOnWord, takeOnWord } from './quarantine.ts';
 import type { Moment } from './quota/moment.ts';
 import { moveTrial, type Rest, restsAfter, restsAt } from './rest.ts';
 import type { KeySettings, PoolSettings } from './settings.ts';
@@ -258,7 +259,10 @@ export class Engine {
     };
     (key.keys as Set<Key>).add(key);
     key.suspicion = fresh.suspicion?.(key);
-    if (key.suspicion !== undefined) this.checks.set(key.suspicion, key.suspicion.deadline);
+    if (key.suspicion !== undefined) {
+      this.checks.set(key.suspicion, key.suspicion.deadline);
+      takeOnWord(key.suspicion);
+    }
     const name = projectName(key);
     joinProject(this, key, name === '' ? undefined : this.project(name), now);
     key.state = stateOf(key, now);
@@ -276,7 +280,10 @@ export class Engine {
       this.forget(lease);
     }
     this.restDeadlines.delete(key);
-    if (key.suspicion !== undefined) this.checks.delete(key.suspicion);
+    if (key.suspicion !== undefined) {
+      this.checks.delete(key.suspicion);
+      leaveOnWord(key.suspicion);
+    }
     leaveProject(this, key);
     this.keys.delete(key.ordinal);
     key.pool.remove(key);

@@ -64,6 +64,8 @@ export interface Suspicion extends Due {
   readonly caller: string;
   /** Out of use meanwhile. A caller who was wrong too often is not believed so far. */
   held: boolean;
+  /** Held on its caller's word alone: Gemini was not asked yet. */
+  onWord: boolean;
   /** Answers that refused the key, and attempts in a row that got no answer, since. */
   refusals: number;
   unanswered: number;

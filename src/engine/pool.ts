@@ -77,6 +77,8 @@ export class Pool {
   readonly fresh = new Set<Key>();
   /** Lanes that whole projects came back to since. */
   readonly freshLanes = new Set<Lane>();
+  /** By caller: keys that are in quarantine on its word alone. */
+  readonly onWord = new Map<string, number>();
   /** Projects whose quota has more room since. */
   readonly freshProjects = new Set<Project>();
   #affinities: LRUCache<string, Key> | undefined;

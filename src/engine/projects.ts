@@ -9,8 +9,7 @@ import { mergedRests, moveTrial } from './rest.ts';
  * Takes in which project an error named for a key. `caller`: whose report it was; "": the server's own question, which is believed
  * and goes before a report.
  *
- * A report's word is bounded: an administrator's project and one learned before stay, and a caller teaches few keys an hour. One
- * that would teach more is lying or broken: what it taught in that hour is forgotten again, so that it merges nothing.
+ * A report's word is bounded: an administrator's project and one learned before stay, and a caller teaches few keys an hour.
  */
 export function learnProject(engine: Engine, key: Key, name: string, caller: string, now: number): boolean {
   const known = key.learnedProject;
@@ -23,7 +22,6 @@ export function learnProject(engine: Engine, key: Key, name: string, caller: str
   record.lessons = recent(record.lessons, now);
   if (known !== undefined || record.lessons.length >= LESSONS_AN_HOUR) {
     countCaller(engine, caller, 'projectsRefused');
-    if (known === undefined) forgetLessons(engine, caller, now);
     return false;
   }
   record.lessons.push(now);
@@ -34,14 +32,17 @@ export function learnProject(engine: Engine, key: Key, name: string, caller: str
 
 /** Forgets which project errors named for the key. */
 export function forgetProject(engine: Engine, key: Key, now: number): void {
-  if (key.learnedProject !== undefined) setLearned(engine, key, undefined, now);
-}
-
-function forgetLessons(engine: Engine, caller: string, now: number): void {
-  for (const key of engine.keys.values()) {
-    const learned = key.learnedProject;
-    if (learned?.caller === caller && recent([learned.time], now).length > 0) forgetProject(engine, key, now);
-  }
+  if (key.learnedProject === undefined) return;
+  const { rests } = key.project;
+  setLearned(engine, key, undefined, now);
+  // Whether the key rested by itself or for the others, nobody knows: it goes on resting.
+  if (key.project.name === '')
+    setRests(
+      engine,
+      key.project,
+      rests.map((rest) => ({ ...rest, trial: undefined })),
+      now,
+    );
 }
 
 function setLearned(engine: Engine, key: Key, learned: Key['learnedProject'], now: number): void {

@@ -5,8 +5,9 @@ import type { Engine } from './engine.ts';
 import { failed } from './health.ts';
 import type { Key, Suspicion } from './key.ts';
 import { CLEARED_OF_SUSPENSION } from './policy.ts';
+import type { Pool } from './pool.ts';
 import { forgetProject, learnProject } from './projects.ts';
-import { rest, restAsFound, type Undo } from './resting.ts';
+import { disprove, rest, restAsFound, type Undo } from './resting.ts';
 
 /**
  * A report alone takes a key out of use at most for a while; Gemini's own answer to the server disables it.
@@ -38,7 +39,7 @@ export function suspect(engine: Engine, key: Key, cause: ErrorClass, caller: str
       engine.stateChanged(key, at);
     };
   }
-  const held = isBelieved(engine, caller, now);
+  const held = isBelieved(engine, caller, now) && (key.pool.onWord.get(caller) ?? 0) < mostOnWord(key.pool);
   const wait = cause === ErrorClass.KEY_SUSPENDED || !held ? 0 : FIRST_CHECK_MS;
   const suspicion: Suspicion = {
     key,
@@ -46,6 +47,7 @@ export function suspect(engine: Engine, key: Key, cause: ErrorClass, caller: str
     since: now,
     caller,
     held,
+    onWord: false,
     refusals: 0,
     unanswered: 0,
     unansweredClass: ErrorClass.UNSPECIFIED,
@@ -53,6 +55,7 @@ export function suspect(engine: Engine, key: Key, cause: ErrorClass, caller: str
     heapIndex: -1,
   };
   key.suspicion = suspicion;
+  takeOnWord(suspicion);
   engine.checks.set(suspicion, Math.max(now + wait, key.lastVerified + RECHECK_MS));
   if (held) countCaller(engine, caller, 'quarantined');
   engine.stateChanged(key, now);
@@ -62,6 +65,34 @@ export function suspect(engine: Engine, key: Key, cause: ErrorClass, caller: str
     if (held) countCaller(engine, caller, 'quarantined', -1);
     engine.stateChanged(key, at);
   };
+}
+
+/**
+ * Keys of a pool that one caller's word may hold at once: so many, or half of them if those are more. One who lies about all takes no
+ * larger pool out of use; what is said of the others is verified first.
+ */
+const MOST_ON_WORD = 10;
+
+function mostOnWord({ keyCount }: Pool): number {
+  return Math.max(MOST_ON_WORD, Math.floor(keyCount / 2));
+}
+
+/** Counts a key that is held before Gemini was asked. */
+export function takeOnWord(suspicion: Suspicion): void {
+  const { key, caller, held, refusals } = suspicion;
+  if (!held || refusals > 0 || caller === '') return;
+  suspicion.onWord = true;
+  key.pool.onWord.set(caller, (key.pool.onWord.get(caller) ?? 0) + 1);
+}
+
+/** Counts it no more: Gemini was asked, or nobody suspects the key, or it is gone. */
+export function leaveOnWord(suspicion: Suspicion): void {
+  if (!suspicion.onWord) return;
+  suspicion.onWord = false;
+  const { onWord } = suspicion.key.pool;
+  const left = (onWord.get(suspicion.caller) ?? 1) - 1;
+  if (left > 0) onWord.set(suspicion.caller, left);
+  else onWord.delete(suspicion.caller);
 }
 
 /** What Gemini said when it was asked about a key. */
@@ -110,12 +141,14 @@ export function verified(
   }
   suspicion.unanswered = 0;
   if (verdict === 'takes') {
-    clear(engine, key, suspicion, now);
-    if (finding !== undefined) restAsFound(engine, key, '', finding, now, now);
+    clear(engine, key, suspicion, finding === undefined, now);
+    restAsListed(engine, key, finding, now);
     return;
   }
   if (finding!.project !== undefined) learnProject(engine, key, finding!.project, '', now);
   suspicion.refusals++;
+  // Now it is Gemini's word.
+  leaveOnWord(suspicion);
   const isSuspended = finding!.errorClass === ErrorClass.KEY_SUSPENDED;
   if (isSuspended || suspicion.refusals >= REFUSALS_TO_DISABLE) {
     if (suspicion.caller !== '') countCaller(engine, suspicion.caller, 'confirmed');
@@ -127,8 +160,18 @@ export function verified(
   engine.stateChanged(key, now);
 }
 
-/** Takes the result of an administrator's test in, whether anyone suspected the key or not: it decides at once. */
-export function tested(engine: Engine, key: Key, model: string, finding: Finding | undefined, now: number): void {
+/**
+ * Takes the result of an administrator's test in, whether anyone suspected the key or not: it decides at once. `began`: when Gemini
+ * was asked; what began to rest after that was not tested.
+ */
+export function tested(
+  engine: Engine,
+  key: Key,
+  model: string,
+  finding: Finding | undefined,
+  began: number,
+  now: number,
+): void {
   if (engine.keys.get(key.ordinal) !== key) return;
   const verdict = verdictOf(finding);
   if (verdict === 'silent') return;
@@ -145,7 +188,14 @@ export function tested(engine: Engine, key: Key, model: string, finding: Finding
     key.disabledFor = ErrorClass.UNSPECIFIED;
     engine.stateChanged(key, now);
   }
-  if (finding !== undefined) restAsFound(engine, key, model, finding, now, now);
+  if (model === '') restAsListed(engine, key, finding, now);
+  else if (finding !== undefined) restAsFound(engine, key, model, finding, began, now);
+  else for (const resting of [key, key.project]) disprove(engine, resting, model, began, now);
+}
+
+/** What a refusal to list models rests: key or project as a whole, and no model, since none was called. */
+function restAsListed(engine: Engine, key: Key, finding: Finding | undefined, now: number): void {
+  if (finding !== undefined && finding.scope !== 'project-model') restAsFound(engine, key, '', finding, now, now);
 }
 
 export function disable(engine: Engine, key: Key, cause: ErrorClass, now: number): void {
@@ -165,13 +215,15 @@ export function pardon(engine: Engine, key: Key, now: number): void {
 /** Forgets what is suspected; the key's state is the caller's affair. */
 export function drop(engine: Engine, key: Key): void {
   if (key.suspicion === undefined) return;
+  leaveOnWord(key.suspicion);
   engine.checks.delete(key.suspicion);
   key.suspicion = undefined;
 }
 
-function clear(engine: Engine, key: Key, suspicion: Suspicion, now: number): void {
+/** `isProven`: Gemini took the key, rather than that it only knew whose it is. */
+function clear(engine: Engine, key: Key, suspicion: Suspicion, isProven: boolean, now: number): void {
   drop(engine, key);
-  if (suspicion.caller !== '') refuted(engine, suspicion.caller, now);
+  if (isProven && suspicion.caller !== '') refuted(engine, suspicion.caller, now);
   const wasSuspended = suspicion.cause === ErrorClass.KEY_SUSPENDED;
   if (wasSuspended && suspicion.held) {
     rest(

@@ -34,7 +34,7 @@ export function shortage(engine: Engine, pool: Pool, lane: Lane, order: Order, n
   if (found === undefined) {
     return new BalancerError(
       'NO_MATCHING_KEY',
-      `pool "${pool.name}" has keys, but none that the request's model, exclude_* and require_* allow`,
+      `pool "${pool.name}" has keys, but none that the request's model, exclude_*, require_* and limits of 0 allow`,
       { metadata },
     );
   }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import { learnProject } from '../../src/engine/projects.ts';
-import { verified } from '../../src/engine/quarantine.ts';
-import type { Finding, Scope } from '../../src/gemini/finding.ts';
+import { pardon, tested, verified } from '../../src/engine/quarantine.ts';
+import { type Finding, plainFinding, type Scope } from '../../src/gemini/finding.ts';
 import { ErrorClass, KeyState } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { Rig } from './rig.ts';
 
@@ -10,6 +10,7 @@ const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
+const REFUSED = plainFinding(ErrorClass.KEY_INVALID, 'key');
 
 /** Every key is alive, and a caller says otherwise of each. `perProject`: keys of one project that an administrator named. */
 function lie(count: number, errorClass: ErrorClass, scope: Scope, finding: Partial<Finding> = {}, perProject = 0): Rig {
@@ -49,7 +50,14 @@ function expectUsable(rig: Rig): void {
   expect(rig.pool.states[KeyState.AVAILABLE]).toBe(rig.pool.keyCount);
 }
 
+/** How many keys are in use. */
+function inUse(rig: Rig): number {
+  return rig.pool.states[KeyState.AVAILABLE]!;
+}
+
 describe.each([10, 200])('a caller that says of each of %i keys', (count) => {
+  const held = Math.max(10, count / 2);
+
   test.each([
     ['that it is invalid', ErrorClass.KEY_INVALID, MINUTE],
     ['that it is suspended', ErrorClass.KEY_SUSPENDED, 10 * MINUTE],
@@ -66,13 +74,13 @@ describe.each([10, 200])('a caller that says of each of %i keys', (count) => {
         expect(waited.granted).toBeDefined();
         expectUsable(rig);
         expect(rig.now - begin).toBeLessThanOrEqual(rested + count * SECOND);
-        expect(rig.engine.callers.get('liar')).toMatchObject({ quarantined: count, refuted: count, confirmed: 0 });
+        expect(rig.engine.callers.get('liar')).toMatchObject({ quarantined: held, refuted: count, confirmed: 0 });
         expect(rig.engine.callers.has('honest')).toBe(false);
       }
     },
   );
 
-  test('that it is invalid is not believed any more once it was wrong three times in an hour: keys stay in use', () => {
+  test('that it is invalid is not believed any more once it was wrong three times in a day: keys stay in use', () => {
     const rig = lie(count, ErrorClass.KEY_INVALID, 'key');
     askGemini(rig);
     for (let round = 0; round < 3; round++) {
@@ -86,15 +94,18 @@ describe.each([10, 200])('a caller that says of each of %i keys', (count) => {
       expect(rig.engine.checks.size).toBe(count);
       askGemini(rig);
     }
-    expect(rig.engine.callers.get('liar')!.quarantined).toBe(count);
-    // Another's word counts as before, and his again after an hour.
-    const [first, second] = keysOf(rig);
+    expect(rig.engine.callers.get('liar')!.quarantined).toBe(held);
+    // Another's word counts as before, and his again after a day.
+    const [first, second, third] = keysOf(rig);
     rig.pass(10 * MINUTE);
     rig.fail(rig.acquire({ caller: 'honest', requireKeyId: keyId(first!.ordinal) })!, ErrorClass.KEY_INVALID);
     expect(first!.state).toBe(KeyState.QUARANTINED);
-    rig.pass(HOUR);
+    rig.pass(23 * HOUR);
     rig.fail(rig.acquire({ caller: 'liar', requireKeyId: keyId(second!.ordinal) })!, ErrorClass.KEY_INVALID);
-    expect(second!.state).toBe(KeyState.QUARANTINED);
+    expect(second!.state).toBe(KeyState.AVAILABLE);
+    rig.pass(HOUR);
+    rig.fail(rig.acquire({ caller: 'liar', requireKeyId: keyId(third!.ordinal) })!, ErrorClass.KEY_INVALID);
+    expect(third!.state).toBe(KeyState.QUARANTINED);
   });
 
   test('that its bill is unpaid, or that it has no permission, rests each for an hour', () => {
@@ -122,13 +133,13 @@ describe.each([10, 200])('a caller that says of each of %i keys', (count) => {
     expect(rig.engine.callers.get('liar')).toMatchObject({ delaysDistrusted: count });
   });
 
-  test('that it belongs to one and the same project merges none', () => {
+  test('that it belongs to one and the same project merges three an hour', () => {
     const rig = lie(count, ErrorClass.RATE_LIMITED_MINUTE, 'project-model', { retryDelayMs: 5_000 });
     for (const [i, key] of keysOf(rig).entries()) {
       learnProject(rig.engine, key, '1', 'liar', rig.now);
       const merged = keysOf(rig).filter(({ project }) => project.name === '1').length;
-      expect(merged).toBe(i < 3 ? i + 1 : 0);
-      expect(new Set(keysOf(rig).map(({ project }) => project)).size).toBe(i < 3 ? count - i : count);
+      expect(merged).toBe(Math.min(i + 1, 3));
+      expect(new Set(keysOf(rig).map(({ project }) => project)).size).toBe(count - Math.min(i, 2));
     }
     rig.pass(5_000);
     expectUsable(rig);
@@ -136,8 +147,114 @@ describe.each([10, 200])('a caller that says of each of %i keys', (count) => {
     // One exhausted project does not hold up the others.
     const [first] = keysOf(rig);
     rig.rest(first!, 'pro', MINUTE);
-    for (const key of keysOf(rig).slice(1)) {
+    for (const key of keysOf(rig).slice(3)) {
       expect(rig.acquire({ model: 'pro', requireKeyId: keyId(key.ordinal) })).toBeDefined();
     }
+  });
+});
+
+test('a caller that calls all of 50 keys suspended, twice in an hour, leaves half of them in use, and has all back in 20 minutes', () => {
+  const rig = new Rig();
+  const keys = rig.addKeys(50);
+  for (const most of [25, 0]) {
+    const begin = rig.now;
+    const leases = keys.map((key) => rig.acquire({ caller: 'liar', requireKeyId: keyId(key.ordinal) })!);
+    for (const lease of leases) rig.fail(lease, ErrorClass.KEY_SUSPENDED);
+    let fewest = inUse(rig);
+    while (rig.now < begin + 20 * MINUTE) {
+      rig.pass(SECOND);
+      const suspicion = rig.engine.checks.popDue(rig.now);
+      if (suspicion !== undefined) verified(rig.engine, suspicion.key, suspicion, undefined, rig.now);
+      rig.serve();
+      fewest = Math.min(fewest, inUse(rig));
+    }
+    expect(fewest).toBe(50 - most);
+    expectUsable(rig);
+    rig.pass(begin + HOUR - rig.now);
+  }
+  expect(rig.engine.callers.get('liar')).toMatchObject({ quarantined: 25, refuted: 100 });
+});
+
+describe('of a pool’s keys one caller’s word holds', () => {
+  function report(rig: Rig, keys: readonly Key[], caller: string, cause = ErrorClass.KEY_INVALID): void {
+    for (const key of keys) rig.fail(rig.acquire({ caller, requireKeyId: keyId(key.ordinal) })!, cause);
+  }
+
+  test.each([
+    [10, 10],
+    [12, 10],
+    [21, 10],
+    [40, 20],
+    [41, 20],
+  ])('of %i at most %i; another’s word holds as many', (count, most) => {
+    const rig = new Rig();
+    const keys = rig.addKeys(count);
+    report(rig, keys.slice(0, most), 'a');
+    expect(inUse(rig)).toBe(count - most);
+    report(rig, keys.slice(most), 'a');
+    expect(inUse(rig)).toBe(count - most);
+    expect(rig.engine.checks.size).toBe(count);
+    // What is verified first is asked about at once.
+    for (const { suspicion } of keys.slice(most)) expect(suspicion!.deadline).toBe(rig.now);
+    const other = new Rig();
+    const others = other.addKeys(count);
+    report(other, others.slice(0, most), 'a');
+    report(other, others.slice(most), 'b');
+    expect(inUse(other)).toBe(Math.max(0, count - 2 * most));
+  });
+
+  test('as many again when it is undone, when keys are deleted or brought back, and when Gemini refuses them, which holds them itself', () => {
+    const lastOf = (keys: readonly Key[]): Key => keys[11]!;
+    for (const [what, release] of [
+      ['reset', (rig: Rig, key: Key) => pardon(rig.engine, key, rig.now)],
+      ['deleted', (rig: Rig, key: Key) => rig.removeKey(key)],
+      ['tested', (rig: Rig, key: Key) => tested(rig.engine, key, '', undefined, rig.now, rig.now)],
+      ['refused', (rig: Rig, key: Key) => verified(rig.engine, key, key.suspicion!, REFUSED, rig.now)],
+    ] as const) {
+      const rig = new Rig();
+      const keys = rig.addKeys(12);
+      report(rig, keys.slice(0, 10), 'a');
+      release(rig, keys[0]!);
+      report(rig, [lastOf(keys)], 'a');
+      expect([what, lastOf(keys).state]).toEqual([what, KeyState.QUARANTINED]);
+      report(rig, [keys[10]!], 'a');
+      expect([what, keys[10]!.state]).toEqual([what, KeyState.AVAILABLE]);
+    }
+    const rig = new Rig();
+    const keys = rig.addKeys(12);
+    report(rig, keys.slice(0, 9), 'a');
+    rig.fail(rig.acquire({ caller: 'a', requireKeyId: keyId(10) })!, ErrorClass.KEY_INVALID).undo(rig.now);
+    report(rig, [lastOf(keys)], 'a');
+    expect(lastOf(keys).state).toBe(KeyState.QUARANTINED);
+  });
+
+  test('as many after a restart: those held before count, but for what Gemini refused', () => {
+    const before = new Rig();
+    const held = before.addKeys(12);
+    report(before, held, 'a');
+    verified(before.engine, held[0]!, held[0]!.suspicion!, REFUSED, before.now);
+    const rig = new Rig();
+    for (const { ordinal, settings, record, suspicion } of held) {
+      const stored = { ...suspicion!, onWord: false, heapIndex: -1 };
+      const fresh = { ordinal, settings, record, suspicion: (key: Key) => ({ ...stored, key }) };
+      rig.engine.addKey(rig.pool, fresh, rig.now);
+    }
+    expect(inUse(rig)).toBe(2);
+    const others = keysOf(rig).slice(10);
+    for (const [i, left] of [1, 1].entries()) {
+      pardon(rig.engine, others[i]!, rig.now);
+      report(rig, [others[i]!], 'a');
+      expect(inUse(rig)).toBe(left);
+    }
+  });
+
+  test('no more than these, but what Gemini refuses goes out of use whoever said so', () => {
+    const rig = new Rig();
+    const keys = rig.addKeys(12);
+    report(rig, keys, 'a');
+    const last = keys[11]!;
+    expect(last.state).toBe(KeyState.AVAILABLE);
+    verified(rig.engine, last, last.suspicion!, REFUSED, rig.now);
+    expect(last.state).toBe(KeyState.QUARANTINED);
   });
 });

@@ -147,7 +147,7 @@ describe('keys that turn out to share a project', () => {
     expect(keyOf(waited)).toBe(b);
   });
 
-  test('are forgotten again as such, and then rest and count alone', () => {
+  test('are forgotten again as such, and then rest and count alone, what rested goes on resting', () => {
     const rig = new Rig();
     const [a, b] = rig.addKeys(2);
     learn(rig, a!, '42');
@@ -155,10 +155,35 @@ describe('keys that turn out to share a project', () => {
     rig.rest(a!, 'pro', 30_000);
     forgetProject(rig.engine, b!, rig.now);
     expect(b!.learnedProject).toBeUndefined();
-    expect(rig.pick({ model: 'pro' })).toBe(b);
-    rig.rest(b!, 'pro', 60_000);
+    expect(rig.acquire({ model: 'pro' })).toBeUndefined();
     rig.pass(30_000);
+    rig.rest(b!, 'pro', 60_000);
     expect(rig.pick({ model: 'pro' })).toBe(a);
+  });
+
+  test('keep a spent day and an unpaid bill each for itself when one is forgotten as such', () => {
+    const rig = new Rig({}, { wallOffset: Date.UTC(2026, 5, 15, 19) - 1_000 });
+    const [a, b] = rig.addKeys(2);
+    for (const key of [a!, b!]) learn(rig, key, '42');
+    rig.fail(rig.acquire({ model: 'pro', ...only(a!) })!, QUOTA_EXHAUSTED_DAY, { ...limit, retryDelayMs: 24 * HOUR });
+    rig.fail(rig.acquire(only(a!))!, ErrorClass.BILLING, { scope: 'project' });
+    rig.pass(HOUR);
+    const trial = rig.acquire({ model: 'flash', ...only(a!) })!;
+    forgetProject(rig.engine, b!, rig.now);
+    expect([a!.project.name, b!.project.name]).toEqual(['42', '']);
+    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeUndefined();
+    // Each tries by itself whether the bill was paid, and what one finds out is not the other's.
+    const own = rig.acquire({ model: 'flash', ...only(b!) })!;
+    expect(rig.acquire({ model: 'flash', ...only(b!) })).toBeUndefined();
+    rig.report(trial);
+    expect(rig.acquire({ model: 'flash', ...only(a!) })).toBeDefined();
+    expect(rig.acquire({ model: 'flash', ...only(b!) })).toBeUndefined();
+    rig.report(own);
+    expect(rig.acquire({ model: 'flash', ...only(b!) })).toBeDefined();
+    rig.pass(11 * HOUR - 1);
+    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeUndefined();
+    rig.pass(1);
+    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeDefined();
   });
 });
 
@@ -197,7 +222,7 @@ describe('an administrator’s project', () => {
 });
 
 describe('what one caller may teach', () => {
-  test('is the project of three keys an hour; the fourth makes all of that hour forgotten', () => {
+  test('is the project of three keys an hour; the fourth is refused, and what was learned before stays', () => {
     const rig = new Rig();
     const keys = rig.addKeys(8);
     for (const key of keys.slice(0, 3)) {
@@ -205,7 +230,7 @@ describe('what one caller may teach', () => {
       rig.pass(1_000);
     }
     expect(learn(rig, keys[3]!, '4', 'teacher')).toBe(false);
-    expect(keys.map(({ project }) => project.name)).toEqual(Array.from({ length: 8 }, () => ''));
+    expect(keys.map(({ project }) => project.name)).toEqual(['1', '2', '3', '', '', '', '', '']);
     // Another's lessons are his own.
     expect(learn(rig, keys[4]!, '5', 'other')).toBe(true);
     rig.pass(HOUR);
@@ -214,13 +239,20 @@ describe('what one caller may teach', () => {
     expect(rig.engine.callers.get('teacher')).toMatchObject({ projectsLearned: 4, projectsRefused: 1 });
   });
 
-  test('stays if it was taught more than an hour ago', () => {
+  test('comes to be known of five keys of one project in two hours, of which errors tell all the time', () => {
     const rig = new Rig();
     const keys = rig.addKeys(5);
-    learn(rig, keys[0]!, '1');
-    rig.pass(HOUR);
-    for (const key of keys.slice(1)) learn(rig, key, `${key.ordinal}`);
-    expect(keys.map(({ project }) => project.name)).toEqual(['1', '', '', '', '']);
+    const known = (): string[] => keys.map(({ project }) => project.name);
+    for (const key of keys) learn(rig, key, '42');
+    expect(known()).toEqual(['42', '42', '42', '', '']);
+    rig.pass(HOUR - 1);
+    for (const key of keys) learn(rig, key, '42');
+    expect(known()).toEqual(['42', '42', '42', '', '']);
+    rig.pass(1);
+    for (const key of keys) learn(rig, key, '42');
+    expect(known()).toEqual(['42', '42', '42', '42', '42']);
+    expect(new Set(keys.map(({ project }) => project)).size).toBe(1);
+    expect(rig.engine.callers.get('local')).toMatchObject({ projectsLearned: 5, projectsRefused: 4 });
   });
 
   test('is nothing about a key whose project was learned before; the server’s own question decides anew', () => {

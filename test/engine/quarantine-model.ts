@@ -1,7 +1,7 @@
 /** A cause of suspicion. */
 export type Cause = 'invalid' | 'suspended';
-/** What Gemini says when it is asked about a key. */
-export type Says = 'takes' | 'invalid' | 'suspended' | 'nothing';
+/** What Gemini says when it is asked about a key. "limited": a quota is used up, so that it knows whose the key is. */
+export type Says = 'takes' | 'limited' | 'invalid' | 'suspended' | 'nothing';
 
 interface Suspected {
   cause: Cause;
@@ -58,7 +58,7 @@ export class QuarantineModel {
       key.disabled = true;
       return;
     }
-    const wrong = (this.refuted.get(caller) ?? []).filter((time) => time > this.now - HOUR).length;
+    const wrong = (this.refuted.get(caller) ?? []).filter((time) => time > this.now - DAY).length;
     const held = wrong < 3;
     const soonest = held && cause === 'invalid' ? this.now + MINUTE : this.now;
     const checkAt = Math.max(soonest, key.lastAnswer + 10 * MINUTE);
@@ -77,10 +77,12 @@ export class QuarantineModel {
     }
     key.lastAnswer = this.now;
     suspected.unanswered = 0;
-    if (says === 'takes') {
+    if (says === 'takes' || says === 'limited') {
       key.suspected = undefined;
-      this.count(suspected.caller).refuted++;
-      this.refuted.set(suspected.caller, [...(this.refuted.get(suspected.caller) ?? []), this.now]);
+      if (says === 'takes') {
+        this.count(suspected.caller).refuted++;
+        this.refuted.set(suspected.caller, [...(this.refuted.get(suspected.caller) ?? []), this.now]);
+      }
       if (suspected.cause === 'suspended' && suspected.held) this.#clear(key);
       return;
     }
@@ -104,6 +106,14 @@ export class QuarantineModel {
     const key = this.keys[which]!;
     key.suspected = undefined;
     key.disabled = false;
+  }
+
+  /** Keys that are out of use on the caller's word alone. */
+  onWord(caller: string): number {
+    return this.keys.filter((key) => {
+      const suspected = key?.suspected;
+      return suspected?.held && suspected.refusals === 0 && suspected.caller === caller;
+    }).length;
   }
 
   state(which: number): 'AVAILABLE' | 'QUARANTINED' | 'DISABLED_AUTO' {

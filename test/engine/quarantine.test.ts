@@ -18,6 +18,8 @@ const SILENT = [ErrorClass.NETWORK, ErrorClass.SERVER_ERROR, ErrorClass.TIMEOUT,
 
 function findingOf(says: Says): ReturnType<typeof plainFinding> | undefined {
   if (says === 'takes') return undefined;
+  // Of a list of models it rests none.
+  if (says === 'limited') return plainFinding(ErrorClass.RATE_LIMITED_MINUTE, 'project-model');
   return plainFinding(says === 'nothing' ? ErrorClass.NETWORK : CLASS[says], says === 'nothing' ? 'none' : 'key');
 }
 
@@ -40,7 +42,7 @@ describe('quarantine', () => {
     do: fc.constantFrom('report', 'report', 'report', 'answer', 'answer', 'answer', 'pass', 'work', 'reset', 'delete'),
     which: fc.nat(2),
     cause: fc.constantFrom<Cause>('invalid', 'suspended'),
-    says: fc.constantFrom<Says>('takes', 'takes', 'invalid', 'suspended', 'nothing'),
+    says: fc.constantFrom<Says>('takes', 'takes', 'limited', 'invalid', 'suspended', 'nothing'),
     caller: fc.constantFrom('a', 'a', 'b'),
     ms: fc.constantFrom(1, MINUTE, 10 * MINUTE, 11 * MINUTE, HOUR, 25 * HOUR),
     seldom: fc.nat(9),
@@ -88,6 +90,7 @@ describe('quarantine', () => {
             expect(rig.pool.general.has(i)).toBe(model.state(i) === 'AVAILABLE');
           }
           expect(rig.engine.checks.size).toBe(model.keys.filter((each) => each?.suspected !== undefined).length);
+          for (const caller of ['a', 'b']) expect(rig.pool.onWord.get(caller) ?? 0).toBe(model.onWord(caller));
           for (const [name, counts] of model.counts) {
             if (Object.values(counts).some((count) => count > 0)) {
               expect(rig.engine.callers.get(name)).toMatchObject(counts);
@@ -211,6 +214,28 @@ describe('quarantine', () => {
     expect(rig.engine.checks.size).toBe(0);
   });
 
+  test('only a plain yes refutes a caller: an answer of a quota or a bill, however often, clears the key and not the report', () => {
+    const rig = new Rig();
+    const keys = rig.addKeys(5);
+    for (const [i, key] of keys.entries()) {
+      rig.fail(rig.acquire({ requireKeyId: keyId(key.ordinal) })!, KEY_INVALID);
+      expect(key.state).toBe(KeyState.QUARANTINED);
+      const cause = i % 2 === 0 ? ErrorClass.BILLING : ErrorClass.PERMISSION;
+      verified(rig.engine, key, key.suspicion!, plainFinding(cause, 'project'), rig.now);
+      expect(key.suspicion).toBeUndefined();
+    }
+    expect(rig.engine.callers.get('local')).toMatchObject({ quarantined: 5, refuted: 0, confirmed: 0 });
+  });
+
+  test('a full quota of a model that listing models ran into rests nothing: no model was called', () => {
+    const { rig, key } = suspected('invalid');
+    const full = { ...plainFinding(ErrorClass.QUOTA_EXHAUSTED_DAY, 'project-model'), retryDelayMs: HOUR };
+    verified(rig.engine, key, key.suspicion!, full, rig.now);
+    tested(rig.engine, key, '', full, rig.now, rig.now);
+    expect([key.rests, key.project.rests]).toEqual([[], []]);
+    expect(rig.acquire({ model: 'pro' })).toBeDefined();
+  });
+
   test('Gemini takes a key whose quota, bill or permission it speaks of; then that rests', () => {
     const { rig, key } = suspected('invalid');
     verified(rig.engine, key, key.suspicion!, plainFinding(ErrorClass.BILLING, 'project'), rig.now);
@@ -248,15 +273,15 @@ describe('an administrator’s test', () => {
   test('disables a key that Gemini refuses at once, and brings back one that it takes, whatever was thought of it', () => {
     const rig = new Rig();
     const key = rig.addKey();
-    tested(rig.engine, key, '', findingOf('invalid'), rig.now);
+    tested(rig.engine, key, '', findingOf('invalid'), rig.now, rig.now);
     expect(key.state).toBe(KeyState.DISABLED_AUTO);
     expect(key.health).toMatchObject({ factor: 1, lastErrorClass: KEY_INVALID });
-    tested(rig.engine, key, '', findingOf('nothing'), rig.now);
+    tested(rig.engine, key, '', findingOf('nothing'), rig.now, rig.now);
     expect(key.state).toBe(KeyState.DISABLED_AUTO);
-    tested(rig.engine, key, '', undefined, rig.now);
+    tested(rig.engine, key, '', undefined, rig.now, rig.now);
     expect(key.state).toBe(KeyState.AVAILABLE);
     rig.fail(rig.acquire()!, KEY_INVALID);
-    tested(rig.engine, key, '', undefined, rig.now);
+    tested(rig.engine, key, '', undefined, rig.now, rig.now);
     expect([key.state, key.suspicion, rig.engine.checks.size]).toEqual([KeyState.AVAILABLE, undefined, 0]);
     // Nobody's word was tested but the administrator's.
     expect(rig.engine.callers.get('local')).toMatchObject({ refuted: 0, confirmed: 0 });
@@ -265,8 +290,35 @@ describe('an administrator’s test', () => {
   test('of a model rests what Gemini says of it', () => {
     const rig = new Rig();
     const key = rig.addKey();
-    tested(rig.engine, key, 'pro', plainFinding(ErrorClass.QUOTA_ZERO, 'project-model'), rig.now);
+    tested(rig.engine, key, 'pro', plainFinding(ErrorClass.QUOTA_ZERO, 'project-model'), rig.now, rig.now);
     expect(rig.acquire({ model: 'pro' })).toBeUndefined();
     expect(rig.acquire({ model: 'flash' })).toBeDefined();
+  });
+
+  test('of a model that works ends the cooldowns of key and project that it disproves, and those alone', () => {
+    const rig = new Rig();
+    const [key, sibling] = rig.addKeys(2, { project: '42' });
+    for (const [cause, scope] of [
+      [ErrorClass.BILLING, 'project'],
+      [ErrorClass.PERMISSION, 'key'],
+    ] as const) {
+      rig.rest(key!, 'pro', HOUR);
+      rig.rest(key!, 'flash', HOUR);
+      rig.fail(rig.acquire({ requireKeyId: keyId(key!.ordinal) })!, cause, { scope });
+      expect(key!.state).toBe(KeyState.COOLING);
+      rig.pass(1_000);
+      // No call of a model was made.
+      tested(rig.engine, key!, '', undefined, rig.now, rig.now);
+      expect(key!.state).toBe(KeyState.COOLING);
+      // It was asked before the key began to rest.
+      tested(rig.engine, key!, 'pro', undefined, rig.now - 1_001, rig.now);
+      expect(key!.state).toBe(KeyState.COOLING);
+      tested(rig.engine, key!, 'pro', undefined, rig.now, rig.now);
+      expect([key!.state, sibling!.state]).toEqual([KeyState.AVAILABLE, KeyState.AVAILABLE]);
+      expect(rig.acquire({ model: 'pro', requireKeyId: keyId(key!.ordinal) })).toBeDefined();
+      expect(rig.acquire({ model: 'flash' })).toBeUndefined();
+      tested(rig.engine, key!, 'flash', undefined, rig.now, rig.now);
+      expect(rig.acquire({ model: 'flash' })).toBeDefined();
+    }
   });
 });

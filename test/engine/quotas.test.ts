@@ -79,7 +79,11 @@ describe('an acquire that would break a limit', () => {
 
   test('is told that waiting cannot help where the limit is 0', () => {
     const { rig, keys } = limited({ requestsPerDay: 0 });
-    expect(rig.whyNot(ask)).toMatchObject({ code: 'FAILED_PRECONDITION', reason: 'NO_MATCHING_KEY' });
+    expect(rig.whyNot(ask)).toMatchObject({
+      code: 'FAILED_PRECONDITION',
+      reason: 'NO_MATCHING_KEY',
+      message: expect.stringContaining('limits of 0'),
+    });
     expect(() => rig.wait(ask)).toThrow(expect.objectContaining({ reason: 'NO_MATCHING_KEY' }));
     setLimits(rig.engine, keys[0]!.project, 'pro', { requestsPerDay: 1 }, rig.now);
     expect(rig.acquire(ask)).toBeDefined();

@@ -91,6 +91,7 @@ export function suspicionOf(row: StatusRow, key: Key, { wallOffset }: Moment): S
     since: row.suspectedTime - wallOffset,
     caller: row.suspectedBy,
     held: row.held,
+    onWord: false,
     refusals: row.refusals,
     unanswered: row.unanswered,
     unansweredClass: row.unansweredClass as 0,

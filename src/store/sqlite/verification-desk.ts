@@ -59,10 +59,11 @@ export class VerificationDesk {
     const { engine, committer, clock, alarm } = this.#context;
     const key = engine.key(order.keyId);
     const since = key.secretSince;
+    const began = clock.now();
     const answer = await this.#ask(key, { model: order.model, timeoutMs: order.timeoutMs, signal: order.signal });
     const finding = findingOf(answer.error);
     if (order.apply && key.secretSince === since) {
-      tested(engine, key, order.model, finding, clock.now());
+      tested(engine, key, order.model, finding, began, clock.now());
       alarm.arm();
       await committer.confirm();
     }

@@ -1676,7 +1676,8 @@ export type CallerStats = Message<"keybalancer.v1.CallerStats"> & {
 
   /**
    * Of its reports that a key is invalid or suspended, those that Gemini itself confirmed, and those it refuted. A caller with 3
-   * refuted in an hour quarantines no more: what it says of a key is verified first.
+   * refuted in a day quarantines no more: what it says of a key is verified first. So is what it says of more than half of a
+   * pool's keys, or 10 if that is more, at once.
    *
    * @generated from field: int64 confirmed = 3;
    */
