@@ -3,6 +3,7 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import {
   type AcquireKeyResponse,
   AcquireKeyResponseSchema,
+  ErrorClass,
   RenewLeaseResponseSchema,
   type ReportResultResponse,
   ReportResultResponseSchema,
@@ -117,5 +118,5 @@ function isFallback({ leaseId = '' }: { leaseId?: string }): boolean {
 
 /** Nobody is there to judge; there is no other key to try. */
 function unjudged(): ReportResultResponse {
-  return create(ReportResultResponseSchema, { retryAdvice: { retry: false } });
+  return create(ReportResultResponseSchema, { errorClass: ErrorClass.UNKNOWN, retryAdvice: { retry: false } });
 }

@@ -1,0 +1,170 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { GoogleGenAI } from '@google/genai';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createKeyBalancer, type KeyBalancer, type KeyBalancerOptions } from '../../src/client/index.ts';
+import { expectedAnswer, type FakeGemini, startFakeGemini } from '../fake-gemini/index.ts';
+import { eventually } from '../support/eventually.ts';
+import { apiKeys } from '../support/orders.ts';
+import { ServerProcess } from '../support/server-process.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { endings, MODEL } from './balancers.ts';
+import { warned } from './scripted-balancer.ts';
+
+const [ONE, OWN] = apiKeys(2) as [string, string];
+const NOBODY = '127.0.0.1:1';
+
+async function ask(ai: GoogleGenAI): Promise<string | undefined> {
+  return (await ai.models.generateContent({ model: MODEL, contents: 'hello' })).text;
+}
+
+const WAYS_TO_CALL: readonly [string, (balancer: KeyBalancer) => Promise<unknown>][] = [
+  ['executeWithRetry()', (balancer) => balancer.executeWithRetry(ask)],
+  ['genai()', (balancer) => ask(balancer.genai())],
+  ['lease()', (balancer) => balancer.lease()],
+  ['lease() that may wait', (balancer) => balancer.lease({ maxWait: 500 })],
+];
+
+/** A server that takes connections and answers nothing, as one that is frozen. */
+async function frozen(): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return `127.0.0.1:${(server.address() as { port: number }).port}`;
+}
+
+async function client(
+  address: string,
+  options: KeyBalancerOptions,
+): Promise<{ fake: FakeGemini; balancer: KeyBalancer }> {
+  const fake = await startFakeGemini({ keys: { [ONE]: {}, [OWN]: {} } });
+  onTestFinished(() => fake.close());
+  const balancer = createKeyBalancer({
+    address,
+    model: MODEL,
+    genai: { httpOptions: { baseUrl: fake.url } },
+    ...options,
+  });
+  onTestFinished(() => balancer.close());
+  return { fake, balancer };
+}
+
+describe.each([
+  ['away', async () => NOBODY],
+  ['frozen', frozen],
+])('a balancer that is %s', (_, place) => {
+  test.each(WAYS_TO_CALL)('fails %s with a typed error, where that is wanted', async (_name, call) => {
+    const { fake, balancer } = await client(await place(), { away: 'fail' });
+    const exhausted: unknown[] = [];
+    balancer.on('exhausted', ({ reason }) => exhausted.push(reason));
+    const startedAt = performance.now();
+    await expect(call(balancer)).rejects.toMatchObject({
+      name: 'KeyBalancerError',
+      code: 'UNAVAILABLE',
+      reason: 'BALANCER_AWAY',
+    });
+    // Not the time limit of calls, 30 s, nor the patience of "wait", 10 s.
+    expect(performance.now() - startedAt).toBeLessThan(6_000);
+    expect(exhausted).toEqual(['BALANCER_AWAY']);
+    expect(fake.counts.total).toBe(0);
+  });
+
+  test.each(WAYS_TO_CALL)('is done without by a key of one’s own in %s', async (_name, call) => {
+    const { fake, balancer } = await client(await place(), { away: { fallbackKey: ` ${OWN}\n` } });
+    const keyIds: string[] = [];
+    balancer.on('lease', ({ keyId }) => keyIds.push(keyId));
+    await call(balancer);
+    expect(balancer.servedByFallback).toBe(1);
+    expect(keyIds).toEqual(['fallback']);
+    expect(Object.keys(fake.counts.byKey).every((key) => key === OWN)).toBe(true);
+  });
+
+  test('ends a call at its deadline', async () => {
+    const { balancer } = await client(await place(), {});
+    const call = balancer.withRetry(ask, { deadline: 300 })();
+    await expect(call).rejects.toMatchObject({ name: 'TimeoutError' });
+  });
+
+  test('keeps no call from being made for a setting of the pool', async () => {
+    const { balancer } = await client(await place(), { away: { fallbackKey: OWN }, autoSuccess: true });
+    expect(await balancer.executeWithRetry(ask)).toBe(expectedAnswer('hello'));
+  });
+});
+
+test('a balancer that is away is waited for, if nothing else is said, and then a call rejects', async () => {
+  const { balancer } = await client(NOBODY, {});
+  await expect(balancer.executeWithRetry(ask)).rejects.toMatchObject({ code: 'UNAVAILABLE', reason: '' });
+});
+
+test('failures of a key of one’s own are Gemini’s errors, and are not tried again', async () => {
+  const { fake, balancer } = await client(NOBODY, { away: { fallbackKey: OWN }, retryDelay: 1 });
+  for (const [behaviour, status] of [
+    ['dead', 400],
+    ['overloaded', 503],
+    [{ minuteLimit: 0 }, 429],
+  ] as const) {
+    fake.reset();
+    fake.setKey(OWN, { behaviour });
+    await expect(balancer.executeWithRetry(ask)).rejects.toMatchObject({
+      name: 'ApiError',
+      status,
+      attempts: [{ keyId: 'fallback', errorClass: 'UNKNOWN' }],
+    });
+    await expect(ask(balancer.genai())).rejects.toMatchObject({ name: 'ApiError', status });
+    expect(fake.counts.total).toBe(2);
+  }
+});
+
+test('a key of one’s own serves, warned of once and counted, until the server is back', async () => {
+  const warnings = warned();
+  const dataDir = tempDir();
+  const first = await ServerProcess.start({ dataDir });
+  const { fake, balancer } = await client(first.grpc, { away: { fallbackKey: OWN } });
+  await balancer.addKey(ONE);
+  expect(await balancer.executeWithRetry(ask)).toBe(expectedAnswer('hello'));
+  expect(fake.counts.byKey).toEqual({ [ONE]: 1 });
+  await first.kill();
+  for (let call = 0; call < 5; call++) {
+    expect(await balancer.executeWithRetry(ask)).toBe(expectedAnswer('hello'));
+    expect(await ask(balancer.genai())).toBe(expectedAnswer('hello'));
+  }
+  expect(balancer.servedByFallback).toBe(10);
+  expect(fake.counts.byKey).toEqual({ [ONE]: 1, [OWN]: 10 });
+  await ServerProcess.start({ dataDir, grpc: first.grpc });
+  await eventually(async () => {
+    await balancer.executeWithRetry(ask);
+    return fake.counts.byKey[ONE];
+  }).toBe(2);
+  const { servedByFallback } = balancer;
+  expect(await ask(balancer.genai())).toBe(expectedAnswer('hello'));
+  expect(balancer.servedByFallback).toBe(servedByFallback);
+  await sleep(0);
+  expect(warnings).toEqual([
+    'the balancer is away; calls go with the fallback key until it is back (fallback in events)',
+  ]);
+  // What the server knows of is its own leases alone.
+  expect(await endings(balancer)).toEqual({ acquired: 3, succeeded: 3 });
+}, 60_000);
+
+test('the setting of the pool is made when the server is there', async () => {
+  const dataDir = tempDir();
+  const first = await ServerProcess.start({ dataDir });
+  await first.stop();
+  const { balancer } = await client(first.grpc, { away: { fallbackKey: OWN }, autoSuccess: true });
+  await balancer.executeWithRetry(ask);
+  const second = await ServerProcess.start({ dataDir, grpc: first.grpc });
+  const admin = second.connect();
+  await eventually(async () => {
+    await balancer.getStats();
+    return (await admin.keyAdmin.listPools({})).pools[0]?.autoSuccess;
+  }).toBe(true);
+}, 60_000);
