@@ -54,15 +54,24 @@ export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () 
 type Acquire = Balancer['keyBalancer']['acquireKey'];
 
 function failingAcquire(keyBalancer: Balancer['keyBalancer']): Acquire {
+  let late: { error: KeyBalancerError; until: number } | undefined;
   return async (request, options) => {
+    if (late !== undefined && performance.now() < late.until) throw awayError(late.error);
     try {
       return await patiently(keyBalancer, request, options);
     } catch (error) {
       if (!isAway(error)) throw error;
-      const { message, retryAfterMs } = error as KeyBalancerError;
-      throw new KeyBalancerError(message, { code: 'UNAVAILABLE', reason: 'BALANCER_AWAY', retryAfterMs, cause: error });
+      const away = error as KeyBalancerError;
+      // One that refuses does so at once; one that hangs would cost each call its patience.
+      if (away.cause instanceof KeyBalancerError) late = { error: away, until: performance.now() + BLIND_MS };
+      throw awayError(away);
     }
   };
+}
+
+function awayError(cause: KeyBalancerError): KeyBalancerError {
+  const { message, retryAfterMs } = cause;
+  return new KeyBalancerError(message, { code: 'UNAVAILABLE', reason: 'BALANCER_AWAY', retryAfterMs, cause });
 }
 
 function fallbackAcquire(keyBalancer: Balancer['keyBalancer'], apiKey: string, served: () => void): Acquire {

@@ -100,6 +100,16 @@ describe.each([
   });
 });
 
+test('a balancer that hangs costs not every call its patience, where calls are to fail', async () => {
+  const { balancer } = await client(await frozen(), { away: 'fail' });
+  const refused = () => expect(balancer.lease()).rejects.toMatchObject({ reason: 'BALANCER_AWAY' });
+  await refused();
+  const startedAt = performance.now();
+  for (let call = 0; call < 20; call++) await refused();
+  // Twenty times 2 s else.
+  expect(performance.now() - startedAt).toBeLessThan(10_000);
+});
+
 test('a balancer that is away is waited for, if nothing else is said, and then a call rejects', async () => {
   const { balancer } = await client(NOBODY, {});
   await expect(balancer.executeWithRetry(ask)).rejects.toMatchObject({ code: 'UNAVAILABLE', reason: '' });

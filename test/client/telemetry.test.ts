@@ -153,6 +153,8 @@ describe.each(WAYS)('telemetry, $way,', ({ place }) => {
 
   test('measures calls, tokens, waits, repeats and want of keys, though the SDK is set up after the client', async () => {
     const { wrapper } = await bench(await place(), { [ONE]: { behaviour: 'dead' }, [TWO]: {} });
+    // A turn of each key.
+    for (const key of [await wrapper.lease(), await wrapper.lease()]) await key[Symbol.asyncDispose]();
     const read = meters();
     await ask(wrapper.genai());
     const all = await read();
