@@ -1,0 +1,107 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import { createKeyBalancer } from '../../../src/client/index.ts';
+import { type FakeGemini, type FakeRequest, type KeyOptions, startFakeGemini } from '../../fake-gemini/index.ts';
+import { apiKeys } from '../../support/orders.ts';
+import { ServerProcess } from '../../support/server-process.ts';
+import { tempDir } from '../../support/temp-dir.ts';
+import { endings } from '../balancers.ts';
+import type { LoadOrder, LoadResult } from './load-process.ts';
+
+const PROCESSES = 4;
+/** More of them take longer: KEYBALANCER_LOAD_CALLS says how many all processes make together. */
+const CALLS_EACH = Math.ceil(Number(process.env.KEYBALANCER_LOAD_CALLS ?? 2_000) / PROCESSES);
+const CALLS = PROCESSES * CALLS_EACH;
+const CALLERS = 25;
+
+/** 30 keys: 10 die after some calls, 10 are spent for a minute after some, 5 are slow, and 5 are well. */
+function badPool(): Record<string, KeyOptions> {
+  return Object.fromEntries(
+    apiKeys(30).map((key, index) => {
+      if (index < 10) return [key, { behaviour: dyingAfter(3 * index) }];
+      if (index < 20) return [key, { behaviour: { minuteLimit: 2 * index } }];
+      if (index < 25) return [key, { behaviour: { delayMs: 300, chunkDelayMs: 20 } }];
+      return [key, {}];
+    }),
+  );
+}
+
+function dyingAfter(requests: number): (request: FakeRequest) => 'dead' | 'healthy' {
+  let left = requests;
+  return () => (left-- > 0 ? 'healthy' : 'dead');
+}
+
+async function loadedBy(order: LoadOrder): Promise<LoadResult> {
+  const env = { PATH: process.env.PATH };
+  const child = fork(new URL('./load-process.ts', import.meta.url), { env });
+  const exit = once(child, 'exit');
+  onTestFinished(async () => {
+    child.kill('SIGKILL');
+    await exit;
+  });
+  child.send(order);
+  const [result] = await Promise.race([
+    once(child, 'message') as Promise<[LoadResult]>,
+    exit.then(([code]) => Promise.reject(new Error(`a process of the load ended with ${code}`))),
+  ]);
+  return result;
+}
+
+/** Runs the load, `disturb` beside it, and shows that each call was answered once and each lease reported once. */
+async function underLoad(disturb: (fake: FakeGemini, server: ServerProcess, dataDir: string) => Promise<void>) {
+  const keys = badPool();
+  const fake = await startFakeGemini({ keys });
+  onTestFinished(() => fake.close());
+  const dataDir = tempDir();
+  const server = await serverOn(dataDir);
+  const balancer = createKeyBalancer({ address: server.grpc });
+  onTestFinished(() => balancer.close());
+  for (const key of Object.keys(keys)) await balancer.addKey(key);
+
+  const shared = { address: server.grpc, geminiUrl: fake.url, calls: CALLS_EACH, callers: CALLERS };
+  const loads = Array.from({ length: PROCESSES }, (_, index) => loadedBy({ ...shared, name: `process ${index}` }));
+  const [results] = await Promise.all([Promise.all(loads), disturb(fake, server, dataDir)]);
+
+  expect(results.flatMap(({ wrong }) => wrong)).toEqual([]);
+  expect(results.reduce((sum, { right }) => sum + right, 0)).toBe(CALLS);
+  const { total, byStatus, byEnding, byKeyAndStatus } = fake.counts;
+  // As many good answers as calls, each of which got one: no call was made again that was answered.
+  expect(byStatus).toEqual({ 200: CALLS, 400: expect.any(Number), 429: expect.any(Number) });
+  const keysWith = (status: number): number => Object.values(byKeyAndStatus).filter((of) => of[status]).length;
+  expect({ died: keysWith(400), spent: keysWith(429), served: keysWith(200) }).toEqual({
+    died: 10,
+    spent: 10,
+    served: 29,
+  });
+  expect(byEnding).toEqual({ whole: total });
+  // Nothing is active, expired, late or released: every lease was reported, and as what it was.
+  const { unused = 0, ...ends } = await endings(balancer);
+  expect(ends).toEqual({ acquired: total + unused, succeeded: CALLS, failed: total - CALLS });
+}
+
+/** It asks Gemini nothing itself: the fake counts calls alone. */
+function serverOn(dataDir: string, grpc = '127.0.0.1:0'): Promise<ServerProcess> {
+  return ServerProcess.start({ dataDir, grpc, more: ['--verify', 'off'] });
+}
+
+test('calls from four processes all succeed though keys die, are spent and are slow, each answered once and reported once', async () => {
+  await underLoad(async () => {});
+}, 120_000);
+
+test('so do they though the server is killed and restarted three times', async () => {
+  await underLoad(async (fake, first, dataDir) => {
+    let server = first;
+    for (const kill of [1, 2, 3]) {
+      await expect
+        .poll(() => fake.counts.byStatus[200] ?? 0, { timeout: 60_000, interval: 5 })
+        .toBeGreaterThan((kill * CALLS) / 4);
+      await server.kill();
+      expect(fake.counts.byStatus[200]).toBeLessThan(CALLS);
+      // As long as a service manager takes to start it again.
+      await sleep(1_000);
+      server = await serverOn(dataDir, first.grpc);
+    }
+  });
+}, 120_000);
