@@ -16,7 +16,7 @@ function learn(rig: Rig, key: Key, name: string, caller = 'local'): boolean {
   return learned;
 }
 
-function only(key: Key): { requireKeyId: string } {
+function ofKey(key: Key): { requireKeyId: string } {
   return { requireKeyId: keyId(key.ordinal) };
 }
 
@@ -25,8 +25,8 @@ describe('a key of an unknown project', () => {
     const rig = new Rig();
     const [a, b] = rig.addKeys(2);
     rig.rest(a!, 'pro', 30_000);
-    expect(rig.acquire({ model: 'pro', ...only(a!) })).toBeUndefined();
-    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeDefined();
+    expect(rig.acquire({ model: 'pro', ...ofKey(a!) })).toBeUndefined();
+    expect(rig.acquire({ model: 'pro', ...ofKey(b!) })).toBeDefined();
     expect(rig.engine.projects.size).toBe(0);
   });
 
@@ -46,22 +46,22 @@ describe('keys that turn out to share a project', () => {
     rig.rest(b!, 'pro', 20_000);
     rig.rest(b!, 'flash', 10_000);
     learn(rig, a!, '42');
-    expect(rig.acquire({ model: 'flash', ...only(a!) })).toBeDefined();
+    expect(rig.acquire({ model: 'flash', ...ofKey(a!) })).toBeDefined();
     learn(rig, b!, '42');
-    expect(rig.acquire({ model: 'flash', ...only(a!) })).toBeUndefined();
+    expect(rig.acquire({ model: 'flash', ...ofKey(a!) })).toBeUndefined();
     rig.pass(20_000);
-    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeUndefined();
-    expect(rig.acquire({ model: 'flash', ...only(a!) })).toBeDefined();
+    expect(rig.acquire({ model: 'pro', ...ofKey(b!) })).toBeUndefined();
+    expect(rig.acquire({ model: 'flash', ...ofKey(a!) })).toBeDefined();
     rig.pass(10_000);
-    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeDefined();
+    expect(rig.acquire({ model: 'pro', ...ofKey(b!) })).toBeDefined();
   });
 
   test('share its limits, and what each used of them', () => {
     const rig = new Rig();
     const [a, b] = rig.addKeys(2);
     setLimits(rig.engine, a!.project, 'pro', { requestsPerMinute: 10 }, rig.now);
-    for (let i = 0; i < 4; i++) rig.acquire({ model: 'pro', ...only(a!) });
-    for (let i = 0; i < 5; i++) rig.acquire({ model: 'pro', ...only(b!) });
+    for (let i = 0; i < 4; i++) rig.acquire({ model: 'pro', ...ofKey(a!) });
+    for (let i = 0; i < 5; i++) rig.acquire({ model: 'pro', ...ofKey(b!) });
     learn(rig, b!, '42');
     learn(rig, a!, '42');
     expect(a!.project).toBe(b!.project);
@@ -71,7 +71,7 @@ describe('keys that turn out to share a project', () => {
     expect(rig.acquire({ model: 'pro' })).toBeDefined();
     expect(rig.acquire({ model: 'pro' })).toBeUndefined();
     rig.pass(60_000);
-    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeDefined();
+    expect(rig.acquire({ model: 'pro', ...ofKey(b!) })).toBeDefined();
   });
 
   test('share the limits that it was given for models without their own', () => {
@@ -90,7 +90,7 @@ describe('keys that turn out to share a project', () => {
   test('share a spent day: it is over for both at midnight', () => {
     const rig = new Rig({}, { wallOffset: Date.UTC(2026, 5, 15, 19) - 1_000 });
     const [a, b] = rig.addKeys(2);
-    rig.fail(rig.acquire({ model: 'pro', ...only(a!) })!, QUOTA_EXHAUSTED_DAY, { ...limit, retryDelayMs: 24 * HOUR });
+    rig.fail(rig.acquire({ model: 'pro', ...ofKey(a!) })!, QUOTA_EXHAUSTED_DAY, { ...limit, retryDelayMs: 24 * HOUR });
     rig.pass(HOUR);
     learn(rig, a!, '42');
     learn(rig, b!, '42');
@@ -104,7 +104,7 @@ describe('keys that turn out to share a project', () => {
     const rig = new Rig();
     const [a, b] = rig.addKeys(2);
     setLimits(rig.engine, rig.engine.project('42'), 'pro', { inputTokensPerMinute: 1_000 }, rig.now);
-    const lease = rig.acquire({ model: 'pro', tokens: 900, ...only(a!) })!;
+    const lease = rig.acquire({ model: 'pro', tokens: 900, ...ofKey(a!) })!;
     learn(rig, a!, '42');
     learn(rig, b!, '42');
     const waited = rig.wait({ model: 'pro', tokens: 500 });
@@ -116,9 +116,9 @@ describe('keys that turn out to share a project', () => {
   test('go on trying in it what one of them tries, and let the next of any key try when that is over', () => {
     const rig = new Rig();
     const [a, b] = rig.addKeys(2);
-    rig.fail(rig.acquire({ model: 'pro', ...only(a!) })!, ErrorClass.BILLING, { scope: 'project' });
+    rig.fail(rig.acquire({ model: 'pro', ...ofKey(a!) })!, ErrorClass.BILLING, { scope: 'project' });
     rig.pass(HOUR);
-    const trial = rig.acquire({ model: 'pro', ...only(a!) })!;
+    const trial = rig.acquire({ model: 'pro', ...ofKey(a!) })!;
     learn(rig, a!, '42');
     learn(rig, b!, '42');
     const waited = rig.wait({ model: 'pro' });
@@ -141,7 +141,7 @@ describe('keys that turn out to share a project', () => {
   test('serve an acquire that waits for the project that one of them comes to', () => {
     const rig = new Rig({ maxConcurrentLeases: 1 });
     const [a, b] = [rig.addKey({ project: '42' }), rig.addKey()];
-    rig.acquire(only(a));
+    rig.acquire(ofKey(a));
     const waited = rig.wait({ requireProject: '42' });
     learn(rig, b!, '42');
     expect(keyOf(waited)).toBe(b);
@@ -165,25 +165,25 @@ describe('keys that turn out to share a project', () => {
     const rig = new Rig({}, { wallOffset: Date.UTC(2026, 5, 15, 19) - 1_000 });
     const [a, b] = rig.addKeys(2);
     for (const key of [a!, b!]) learn(rig, key, '42');
-    rig.fail(rig.acquire({ model: 'pro', ...only(a!) })!, QUOTA_EXHAUSTED_DAY, { ...limit, retryDelayMs: 24 * HOUR });
-    rig.fail(rig.acquire(only(a!))!, ErrorClass.BILLING, { scope: 'project' });
+    rig.fail(rig.acquire({ model: 'pro', ...ofKey(a!) })!, QUOTA_EXHAUSTED_DAY, { ...limit, retryDelayMs: 24 * HOUR });
+    rig.fail(rig.acquire(ofKey(a!))!, ErrorClass.BILLING, { scope: 'project' });
     rig.pass(HOUR);
-    const trial = rig.acquire({ model: 'flash', ...only(a!) })!;
+    const trial = rig.acquire({ model: 'flash', ...ofKey(a!) })!;
     forgetProject(rig.engine, b!, rig.now);
     expect([a!.project.name, b!.project.name]).toEqual(['42', '']);
-    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeUndefined();
+    expect(rig.acquire({ model: 'pro', ...ofKey(b!) })).toBeUndefined();
     // Each tries by itself whether the bill was paid, and what one finds out is not the other's.
-    const own = rig.acquire({ model: 'flash', ...only(b!) })!;
-    expect(rig.acquire({ model: 'flash', ...only(b!) })).toBeUndefined();
+    const own = rig.acquire({ model: 'flash', ...ofKey(b!) })!;
+    expect(rig.acquire({ model: 'flash', ...ofKey(b!) })).toBeUndefined();
     rig.report(trial);
-    expect(rig.acquire({ model: 'flash', ...only(a!) })).toBeDefined();
-    expect(rig.acquire({ model: 'flash', ...only(b!) })).toBeUndefined();
+    expect(rig.acquire({ model: 'flash', ...ofKey(a!) })).toBeDefined();
+    expect(rig.acquire({ model: 'flash', ...ofKey(b!) })).toBeUndefined();
     rig.report(own);
-    expect(rig.acquire({ model: 'flash', ...only(b!) })).toBeDefined();
+    expect(rig.acquire({ model: 'flash', ...ofKey(b!) })).toBeDefined();
     rig.pass(11 * HOUR - 1);
-    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeUndefined();
+    expect(rig.acquire({ model: 'pro', ...ofKey(b!) })).toBeUndefined();
     rig.pass(1);
-    expect(rig.acquire({ model: 'pro', ...only(b!) })).toBeDefined();
+    expect(rig.acquire({ model: 'pro', ...ofKey(b!) })).toBeDefined();
   });
 });
 
@@ -211,8 +211,8 @@ describe('an administrator’s project', () => {
     const rig = new Rig();
     const [a, b] = [rig.addKey({ project: 'p' }), rig.addKey({ project: 'q' })];
     for (const { project } of [a, b]) setLimits(rig.engine, project, 'pro', { requestsPerMinute: 2 }, rig.now);
-    const lease = rig.acquire({ model: 'pro', ...only(a) })!;
-    rig.acquire({ model: 'pro', ...only(b) });
+    const lease = rig.acquire({ model: 'pro', ...ofKey(a) })!;
+    rig.acquire({ model: 'pro', ...ofKey(b) });
     rig.change(a, { project: 'q' });
     rig.report(lease, { outcome: Outcome.UNUSED });
     const used = (name: string): number =>
@@ -290,9 +290,9 @@ test('whatever is learned, forgotten, moved, added and removed: each key is in j
         else if (what === 'add') rig.addKey({ project: which % 2 === 0 ? '' : name });
         else if (what === 'remove' && keys.length > 2) rig.removeKey(key);
         else if (what === 'pass') rig.pass(which * 1_000);
-        else if (what === 'use') rig.acquire({ model, ...only(key) });
+        else if (what === 'use') rig.acquire({ model, ...ofKey(key) });
         else if (what === 'rest') {
-          const lease = rig.acquire({ model, ...only(key) });
+          const lease = rig.acquire({ model, ...ofKey(key) });
           if (lease !== undefined) rig.fail(lease, RATE_LIMITED_MINUTE, { ...limit, retryDelayMs: 1_000 * which });
         }
         const groups = new Map<number, unknown>();
