@@ -105,9 +105,8 @@ class WriterThread {
 
   constructor(options: WriterOptions) {
     const file = import.meta.url.endsWith('.ts') ? './writer-thread.ts' : './writer-thread.js';
-    // What `node --input-type=... -e` says of its program is not said of this file.
-    const execArgv = process.execArgv.filter((flag) => !flag.startsWith('--input-type'));
-    this.#worker = new Worker(new URL(file, import.meta.url), { workerData: options, execArgv });
+    // Flags of the program are not this thread's: --input-type says nothing of its file, and --expose-gc a worker refuses.
+    this.#worker = new Worker(new URL(file, import.meta.url), { workerData: options, execArgv: [] });
     this.started = new Promise((resolve, reject) => this.#open.set(0, { resolve, reject }));
     this.#worker.on('message', (answer: WriterAnswer) => this.#answered(answer));
     this.#worker.on('error', (error) => this.#died(error as Error));
