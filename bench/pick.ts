@@ -8,10 +8,11 @@ import { acquireNow, serveWaiting } from '../src/engine/acquire.ts';
 import { Changes } from '../src/engine/changes.ts';
 import { Engine } from '../src/engine/engine.ts';
 import { Lane } from '../src/engine/lane.ts';
-import { matcher, type Order } from '../src/engine/order.ts';
+import type { Order } from '../src/engine/order.ts';
 import { DEFAULT_POOL } from '../src/engine/settings.ts';
 import { settle } from '../src/engine/settle.ts';
 import { Outcome } from '../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { newKey, order } from '../test/engine/rig.ts';
 
 const WEIGHTS = [2, 1, 0.5, 1];
 /** Keys of one project that rest together. */
@@ -48,50 +49,14 @@ function engineOf(keys: number): Engine {
   for (let ordinal = 1; ordinal <= keys; ordinal++) {
     engine.addKey(
       pool,
-      {
-        ordinal,
-        settings: {
-          project: `project-${ordinal % Math.ceil(keys / 3)}`,
-          weight: WEIGHTS[ordinal % WEIGHTS.length]!,
-          maxConcurrentLeases: undefined,
-          models: [],
-          source: '',
-          labels: {},
-          tier: 0,
-          disabled: false,
-        },
-        record: {
-          fingerprint: '',
-          redactedKey: '',
-          createTime: 0,
-          updateTime: 0,
-          version: 1,
-          revision: 0,
-          createRevision: 0,
-        },
-      },
+      newKey(ordinal, {
+        project: `project-${ordinal % Math.ceil(keys / 3)}`,
+        weight: WEIGHTS[ordinal % WEIGHTS.length]!,
+      }),
       0,
     );
   }
   return engine;
-}
-
-function orderOf(excludeKeyIds: string[], requireProject: string): Order {
-  const constraints = { excludeKeyIds, excludeProjects: [], requireProject, requireKeyId: '' };
-  const matches = matcher(constraints);
-  return {
-    caller: 'local',
-    model: 'gemini-2.5-flash',
-    tokens: 0,
-    affinityKey: '',
-    ttlMs: undefined,
-    sessionId: '',
-    priority: 0,
-    requireProject,
-    requireKeyId: '',
-    matches,
-    batches: undefined,
-  };
 }
 
 const SUCCESS = {
@@ -141,17 +106,32 @@ for (const keys of [100, 10_000, 1_000_000]) {
   const engine = engineOf(keys);
   const pool = engine.pool('default');
   let now = 1;
-  const acquireAndReport = (order: Order) => (): void => {
+  const acquireAndReport = (wanted: Order) => (): void => {
     now += 0.01;
     engine.advance(now);
-    const { batches } = acquireNow(engine, pool, order, now)!;
+    const { batches } = acquireNow(engine, pool, wanted, now)!;
     settle(engine, batches[0]![0]!, SUCCESS, now);
     serveWaiting(engine, pool, now);
     if (engine.changes.leases.size > 500) engine.changes = new Changes();
   };
-  const whole = measure(times / 5, acquireAndReport(orderOf([], '')));
-  const excluding = measure(times / 5, acquireAndReport(orderOf(['key-00000001', 'key-00000002', 'key-00000003'], '')));
-  const requiring = measure(times / 5, acquireAndReport(orderOf([], 'project-1')));
+  const whole = measure(
+    times / 5,
+    acquireAndReport(order({ model: 'gemini-2.5-flash', excludeKeyIds: [], requireProject: '' })),
+  );
+  const excluding = measure(
+    times / 5,
+    acquireAndReport(
+      order({
+        model: 'gemini-2.5-flash',
+        excludeKeyIds: ['key-00000001', 'key-00000002', 'key-00000003'],
+        requireProject: '',
+      }),
+    ),
+  );
+  const requiring = measure(
+    times / 5,
+    acquireAndReport(order({ model: 'gemini-2.5-flash', excludeKeyIds: [], requireProject: 'project-1' })),
+  );
   console.log(
     `${''.padStart(9)}       acquire and report ${whole} ns (3 keys excluded ${excluding} ns, a project of 3 keys required ${requiring} ns)`,
   );

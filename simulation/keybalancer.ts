@@ -5,7 +5,7 @@ import { Engine } from '../src/engine/engine.ts';
 import { BalancerError } from '../src/engine/errors.ts';
 import { keyId } from '../src/engine/key.ts';
 import type { Lease } from '../src/engine/lease.ts';
-import { matcher, type Order } from '../src/engine/order.ts';
+import type { Order } from '../src/engine/order.ts';
 import type { Pool } from '../src/engine/pool.ts';
 import { verified } from '../src/engine/quarantine.ts';
 import { DEFAULT_POOL } from '../src/engine/settings.ts';
@@ -13,6 +13,7 @@ import { settle } from '../src/engine/settle.ts';
 import { classify } from '../src/gemini/classify.ts';
 import type { Finding } from '../src/gemini/finding.ts';
 import { KeyState, Outcome, ProviderErrorSchema } from '../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { newKey, order } from '../test/engine/rig.ts';
 import type { Failure, Gemini } from './gemini.ts';
 import { seeded } from './random.ts';
 import { type Advice, type Call, type Callers, type Grant, type Scheduler, TRY_AGAIN } from './scheduler.ts';
@@ -39,7 +40,7 @@ export class KeyBalancer implements Scheduler {
     this.#engine = new Engine(1, { random: seeded(world.seed) });
     this.#pool = this.#engine.addPool(DEFAULT_POOL);
     for (const { index, project } of world.keys) {
-      this.#engine.addKey(this.#pool, newKey(index, projectNumber(project)), world.start);
+      this.#engine.addKey(this.#pool, newKey(index + 1, { project: projectNumber(project) }), world.start);
     }
   }
 
@@ -118,48 +119,9 @@ function findingOf(failure: Failure | undefined): Finding | undefined {
 }
 
 function orderFor(model: number, excludedKeys: readonly number[], excludedProjects: readonly number[]): Order {
-  const constraints = {
+  return order({
+    model: modelName(model),
     excludeKeyIds: excludedKeys.map((key) => keyId(key + 1)),
     excludeProjects: excludedProjects.map(projectNumber),
-    requireProject: '',
-    requireKeyId: '',
-  };
-  return {
-    caller: 'local',
-    model: modelName(model),
-    tokens: 0,
-    affinityKey: '',
-    ttlMs: undefined,
-    sessionId: '',
-    priority: 0,
-    requireProject: '',
-    requireKeyId: '',
-    matches: matcher(constraints),
-    batches: undefined,
-  };
-}
-
-function newKey(index: number, project: string) {
-  return {
-    ordinal: index + 1,
-    settings: {
-      project,
-      weight: 1,
-      maxConcurrentLeases: undefined,
-      models: [],
-      source: '',
-      labels: {},
-      tier: 0,
-      disabled: false,
-    },
-    record: {
-      fingerprint: '',
-      redactedKey: '',
-      createTime: 0,
-      updateTime: 0,
-      version: 1,
-      revision: 0,
-      createRevision: 0,
-    },
-  };
+  });
 }

@@ -1,5 +1,5 @@
 import { acquireNow, type Granted, serveWaiting, type WaitingAcquire, wait } from '../../src/engine/acquire.ts';
-import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
+import { Engine, type EngineOptions, type NewKey } from '../../src/engine/engine.ts';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import type { Lease } from '../../src/engine/lease.ts';
@@ -36,17 +36,7 @@ export class Rig {
   }
 
   addKey(settings: Partial<KeySettings> = {}): Key {
-    const ordinal = ++this.#ordinals;
-    const record = {
-      fingerprint: `fingerprint-${ordinal}`,
-      redactedKey: 'AQ.t…',
-      createTime: 0,
-      updateTime: 0,
-      version: 1,
-      revision: 0,
-      createRevision: 0,
-    };
-    const key = this.engine.addKey(this.pool, { ordinal, settings: keySettings(settings), record }, this.now);
+    const key = this.engine.addKey(this.pool, newKey(++this.#ordinals, settings), this.now);
     this.serve();
     return key;
   }
@@ -163,6 +153,20 @@ export class Rig {
   serve(): void {
     serveWaiting(this.engine, this.pool, this.now);
   }
+}
+
+/** A key that the engine has not seen. */
+export function newKey(ordinal: number, settings: Partial<KeySettings> = {}): NewKey {
+  const record = {
+    fingerprint: `fingerprint-${ordinal}`,
+    redactedKey: 'AQ.t…',
+    createTime: 0,
+    updateTime: 0,
+    version: 1,
+    revision: 0,
+    createRevision: 0,
+  };
+  return { ordinal, settings: keySettings(settings), record };
 }
 
 export function order(wish: Wish = {}): Order {
