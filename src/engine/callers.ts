@@ -1,27 +1,28 @@
 import type { Engine } from './engine.ts';
 
-/** What one caller's reports led to, and what it may still teach. Counts are of the data dir's whole life, times of this run. */
-export interface CallerRecord {
-  readonly name: string;
+/** What one caller's reports led to, since the data dir was made. */
+export interface CallerCounts {
   quarantined: number;
   confirmed: number;
   refuted: number;
   projectsLearned: number;
   projectsRefused: number;
   delaysDistrusted: number;
+  limitsLearned: number;
+  /** Limits that what had succeeded contradicted. */
+  limitsRefused: number;
+}
+
+/** The counts of a caller, and what it may still teach. */
+export interface CallerRecord extends CallerCounts {
+  readonly name: string;
   /** When Gemini refuted it in the last day. */
   refutations: number[];
   /** When keys' projects were learned from it in the last hour. */
   lessons: number[];
 }
 
-export type CallerCount =
-  | 'quarantined'
-  | 'confirmed'
-  | 'refuted'
-  | 'projectsLearned'
-  | 'projectsRefused'
-  | 'delaysDistrusted';
+export type CallerCount = keyof CallerCounts;
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -55,6 +56,8 @@ export function newCaller(name: string): CallerRecord {
     projectsLearned: 0,
     projectsRefused: 0,
     delaysDistrusted: 0,
+    limitsLearned: 0,
+    limitsRefused: 0,
     refutations: [],
     lessons: [],
   };

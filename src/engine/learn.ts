@@ -127,7 +127,11 @@ function learnLimits(engine: Engine, lease: Lease, finding: Finding, now: number
     if (gate === undefined) continue;
     const at = engine.moment(now);
     const before = gate.meter.learned;
-    if (!gate.meter.learn(limit.name, limit.value, at)) continue;
+    const isLearned = gate.meter.learn(limit.name, limit.value, at);
+    const count = isLearned ? 'limitsLearned' : 'limitsRefused';
+    countCaller(engine, lease.caller, count);
+    undos.push(() => countCaller(engine, lease.caller, count, -1));
+    if (!isLearned) continue;
     gateMoved(engine, gate, at);
     undos.push(() => gate.meter.restoreLessons(before));
   }

@@ -1,3 +1,4 @@
+import type { CallerCounts } from '../engine/callers.ts';
 import type { Reason } from '../engine/errors.ts';
 import type { KeySettings, PoolSettings } from '../engine/settings.ts';
 import type { ProviderErrorInit } from '../gemini/describe-thrown.ts';
@@ -370,14 +371,8 @@ export interface VerificationView {
 }
 
 /** What one caller's reports led to. */
-export interface CallerView {
+export interface CallerView extends CallerCounts {
   caller: string;
-  quarantined: number;
-  confirmed: number;
-  refuted: number;
-  projectsLearned: number;
-  projectsRefused: number;
-  delaysDistrusted: number;
 }
 
 /** acquired = active + succeeded + failed + expired + unused + released. */

@@ -175,6 +175,19 @@ test('a caller that calls all of 50 keys suspended, twice in an hour, leaves hal
   expect(rig.engine.callers.get('liar')).toMatchObject({ quarantined: 25, refuted: 100 });
 });
 
+test('a limit that a caller forges, though more has succeeded, is not learned and counts against him', () => {
+  const limits = [{ name: 'requestsPerMinute' as const, value: 1, quotaId: '', model: '' }];
+  const rig = new Rig({}, { random: () => 0 });
+  const keys = rig.addKeys(3);
+  for (let call = 0; call < 3 * 6; call++) rig.use({ model: 'pro' });
+  for (const key of keys) {
+    const lease = rig.acquire({ model: 'pro', caller: 'liar', requireKeyId: keyId(key.ordinal) })!;
+    rig.fail(lease, ErrorClass.RATE_LIMITED_MINUTE, { scope: 'project-model', limits });
+  }
+  expect(rig.engine.callers.get('liar')).toMatchObject({ limitsLearned: 0, limitsRefused: 3 });
+  for (const key of keys) expect(key.project.gates!.get('pro')!.meter.learned).toEqual({});
+});
+
 describe('of a pool’s keys one caller’s word holds', () => {
   function report(rig: Rig, keys: readonly Key[], caller: string, cause = ErrorClass.KEY_INVALID): void {
     for (const key of keys) rig.fail(rig.acquire({ caller, requireKeyId: keyId(key.ordinal) })!, cause);

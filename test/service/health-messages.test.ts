@@ -52,6 +52,8 @@ test('stats tell of callers what their reports led to', async () => {
     projectsLearned: 4,
     projectsRefused: 5,
     delaysDistrusted: 6,
+    limitsLearned: 7,
+    limitsRefused: 8,
   };
   const store = new Proxy(context.store, {
     get: (target, name) =>
@@ -70,6 +72,8 @@ test('stats tell of callers what their reports led to', async () => {
       projectsLearned: 4n,
       projectsRefused: 5n,
       delaysDistrusted: 6n,
+      limitsLearned: 7n,
+      limitsRefused: 8n,
     },
   ]);
 });

@@ -192,6 +192,8 @@ export function everyKindOfRow(boot: number): Rows {
         projectsLearned: 4,
         projectsRefused: 5,
         delaysDistrusted: 6,
+        limitsLearned: 7,
+        limitsRefused: 8,
         refutations: [TIME, TIME + 1],
         lessons: [TIME - 1],
       },

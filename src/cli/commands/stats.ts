@@ -105,8 +105,8 @@ async function printSources(total: PoolStats | undefined, output: Output): Promi
 /** Those whose reports were put to the test, or were not believed. */
 async function printCallers(callers: readonly CallerStats[], output: Output): Promise<void> {
   const rows = callers.filter(
-    ({ confirmed, refuted, projectsRefused, delaysDistrusted }) =>
-      confirmed + refuted + projectsRefused + delaysDistrusted > 0n,
+    ({ confirmed, refuted, projectsRefused, delaysDistrusted, limitsRefused }) =>
+      confirmed + refuted + projectsRefused + delaysDistrusted + limitsRefused > 0n,
   );
   if (rows.length === 0) return;
   await output.line();
@@ -123,6 +123,7 @@ async function printCallers(callers: readonly CallerStats[], output: Output): Pr
     { title: 'PROJECTS LEARNED', value: ({ projectsLearned }) => figure(projectsLearned), right: true },
     { title: 'PROJECTS REFUSED', value: ({ projectsRefused }) => figure(projectsRefused), right: true },
     { title: 'DELAYS NOT BELIEVED', value: ({ delaysDistrusted }) => figure(delaysDistrusted), right: true },
+    { title: 'LIMITS NOT BELIEVED', value: ({ limitsRefused }) => figure(limitsRefused), right: true },
   ]).rows(rows);
 }
 

@@ -65,6 +65,8 @@ export function callerStatsMessage(caller: CallerView): CallerStats {
     projectsLearned: BigInt(caller.projectsLearned),
     projectsRefused: BigInt(caller.projectsRefused),
     delaysDistrusted: BigInt(caller.delaysDistrusted),
+    limitsLearned: BigInt(caller.limitsLearned),
+    limitsRefused: BigInt(caller.limitsRefused),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { CallerCounts } from '../../engine/callers.ts';
 import type { MeterRow } from '../../engine/quota/meter-row.ts';
 import type { UsageCounts } from '../../engine/usage.ts';
 
@@ -206,16 +207,11 @@ export interface QuotaRow extends Owned {
 /** What was used of a quota, and what refusals taught of it. */
 export interface StoredMeterRow extends Owned, MeterRow {}
 
-export interface CallerRow {
+export interface CallerRow extends CallerCounts {
   caller: string;
-  quarantined: number;
-  confirmed: number;
-  refuted: number;
-  projectsLearned: number;
-  projectsRefused: number;
-  delaysDistrusted: number;
-  /** Of the last hour. */
+  /** Of the last day. */
   refutations: readonly number[];
+  /** Of the last hour. */
   lessons: readonly number[];
 }
 

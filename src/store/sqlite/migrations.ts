@@ -106,6 +106,7 @@ export const MIGRATIONS: readonly string[] = [
   CREATE TABLE callers (
     caller TEXT PRIMARY KEY, quarantined INTEGER NOT NULL, confirmed INTEGER NOT NULL, refuted INTEGER NOT NULL,
     projects_learned INTEGER NOT NULL, projects_refused INTEGER NOT NULL, delays_distrusted INTEGER NOT NULL,
+    limits_learned INTEGER NOT NULL, limits_refused INTEGER NOT NULL,
     refutations TEXT NOT NULL, lessons TEXT NOT NULL
   ) WITHOUT ROWID;
   `,

@@ -147,6 +147,8 @@ export const TABLES: readonly Table[] = [
       'projectsLearned',
       'projectsRefused',
       'delaysDistrusted',
+      'limitsLearned',
+      'limitsRefused',
       'refutations',
       'lessons',
     ],
