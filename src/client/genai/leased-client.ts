@@ -12,7 +12,7 @@ import { inPlainEnvironment } from './plain-environment.ts';
 import { tellAttempts, withoutOwnRetries } from './sdk-clients.ts';
 
 /** The SDK wants a key. This is none, and no request goes out with it. */
-const PLACEHOLDER = 'leased-by-keybalancer';
+const NO_KEY = 'leased-by-keybalancer';
 
 /**
  * A real GoogleGenAI whose every HTTP request, and every live session, is made with a leased key, reported, and tried again with
@@ -37,7 +37,7 @@ export function createLeasedGenAI(context: GenAIContext, options: GenAIOptions =
           },
         }),
     );
-  const ai = make(PLACEHOLDER);
+  const ai = make(NO_KEY);
   tellAttempts(ai);
   withoutOwnRetries(ai);
   keepChatsTogether(ai);
