@@ -1,33 +1,14 @@
-import { breakerOf } from '../../engine/breakers.ts';
-import { resumeTrials, setRests } from '../../engine/cooldowns.ts';
 import { Engine, type EngineOptions } from '../../engine/engine.ts';
-import { gateFor, replaceMeter, setDefaults, setLimits } from '../../engine/gates.ts';
-import type { Key, Project, Resting } from '../../engine/key.ts';
+import type { Key } from '../../engine/key.ts';
 import type { Lane } from '../../engine/lane.ts';
 import { type Lease, LeaseState } from '../../engine/lease.ts';
 import type { Pool } from '../../engine/pool.ts';
-import { Meter } from '../../engine/quota/meter.ts';
 import type { Moment } from '../../engine/quota/moment.ts';
-import type { Rest } from '../../engine/rest.ts';
 import { DEFAULT_POOL } from '../../engine/settings.ts';
 import { noUsage } from '../../engine/usage.ts';
-import type {
-  BootRow,
-  CallerRow,
-  CooldownRow,
-  HealthRow,
-  Journal,
-  KeyRow,
-  LaneRow,
-  QuotaRow,
-  Rows,
-  StatusRow,
-  StoredMeterRow,
-  UsageRow,
-} from './journal.ts';
-import { callerOf, learnedOf, restOf, suspicionOf } from './judged-rows.ts';
-import { limitsOf } from './quota-rows.ts';
+import type { BootRow, HealthRow, Journal, KeyRow, LaneRow, Rows, UsageRow } from './journal.ts';
 import type { Replays } from './replays.ts';
+import { JudgedLoading } from './restore-judged.ts';
 import type { RowWriter } from './row-writer.ts';
 
 /** What an earlier run left, beside what went into the engine. */
@@ -81,17 +62,12 @@ export async function restore(
 /** Rows come in parts; what needs several kinds of them waits here. */
 class Loading {
   readonly #engine: Engine;
-  readonly #writer: RowWriter;
   readonly #clock: Moment;
   readonly #restored: Restored;
+  readonly #judged: JudgedLoading;
   readonly #keys: KeyRow[] = [];
   readonly #health = new Map<number, HealthRow>();
   readonly #usage = new Map<number, UsageRow>();
-  readonly #cooldowns: CooldownRow[] = [];
-  readonly #status = new Map<number, StatusRow>();
-  readonly #quotas: QuotaRow[] = [];
-  readonly #meters: StoredMeterRow[] = [];
-  readonly #callers: CallerRow[] = [];
   readonly #pools: Rows[] = [];
   readonly #lanes: LaneRow[] = [];
   readonly #current: { pool: Pool; lane: Lane; current: string }[] = [];
@@ -99,20 +75,16 @@ class Loading {
 
   constructor(engine: Engine, writer: RowWriter, clock: Moment, restored: Restored) {
     this.#engine = engine;
-    this.#writer = writer;
+    this.#judged = new JudgedLoading(engine, writer, clock);
     this.#clock = clock;
     this.#restored = restored;
   }
 
   take(rows: Rows): void {
+    this.#judged.take(rows);
     for (const row of rows.keys ?? []) this.#keys.push(row);
     for (const row of rows.health ?? []) this.#health.set(row.ordinal, row);
     for (const row of rows.usage ?? []) this.#usage.set(row.ordinal, row);
-    for (const row of rows.cooldowns ?? []) this.#cooldowns.push(row);
-    for (const row of rows.status ?? []) this.#status.set(row.ordinal, row);
-    for (const row of rows.quotas ?? []) this.#quotas.push(row);
-    for (const row of rows.meters ?? []) this.#meters.push(row);
-    for (const row of rows.callers ?? []) this.#callers.push(row);
     for (const row of rows.lanes ?? []) this.#lanes.push(row);
     if (rows.pools || rows.poolUsage || rows.modelUsage) this.#pools.push(rows);
     if (rows.turns || rows.leases || rows.affinities) this.#rest.push(rows);
@@ -121,17 +93,14 @@ class Loading {
   finish(): void {
     this.#addPools();
     this.#addKeys();
-    this.#restoreQuotas();
-    for (const row of this.#callers) {
-      this.#engine.callers.set(row.caller, callerOf(row, this.#clock.wallOffset));
-    }
+    this.#judged.restoreQuotas();
     for (const rows of this.#rest) this.#restoreTurns(rows);
     for (const pool of this.#engine.pools.values()) {
       for (const key of pool.keys) if (key !== undefined) pool.place(key, this.#clock.now);
     }
     for (const { pool, lane, current } of this.#current) {
       const [kind = '', ...owner] = current.split(' ');
-      const project = this.#projectOf(kind, owner.join(' '));
+      const project = this.#judged.projectOf(kind, owner.join(' '));
       lane.current = project?.places.find((place) => place.pool === pool)?.group ?? -1;
     }
     for (const rows of this.#rest) {
@@ -141,7 +110,7 @@ class Loading {
         if (key !== undefined) this.#engine.pools.get(row.pool)?.affinities.set(row.affinityKey, key);
       }
     }
-    this.#resumeTrials();
+    this.#judged.resumeTrials();
     // Sessions do not outlive the process.
     for (const leases of [...this.#engine.sessions.values()]) {
       for (const lease of [...leases]) this.#engine.suspend(lease, LeaseState.LEFT, this.#clock.now);
@@ -195,12 +164,10 @@ class Loading {
 
   #addKeys(): void {
     const { now } = this.#clock;
-    const rests = this.#restsByOwner();
     for (const row of this.#keys.sort((a, b) => a.ordinal - b.ordinal)) {
       const pool = this.#engine.pools.get(row.pool);
       if (pool === undefined) continue;
       const health = this.#health.get(row.ordinal);
-      const status = this.#status.get(row.ordinal);
       const usage = noUsage();
       const { ordinal: _, ...counts } = this.#usage.get(row.ordinal) ?? { ordinal: 0 };
       Object.assign(usage, counts);
@@ -223,12 +190,8 @@ class Loading {
           settings: { ...settings, maxConcurrentLeases: settings.maxConcurrentLeases ?? undefined },
           record: { ...record, revision: health?.revision ?? createRevision },
           usage,
-          rests: rests.get(`key ${ordinal}`) ?? [],
           lastAcquire: this.#time(health?.lastAcquireTime),
-          learnedProject: learnedOf(status, this.#clock),
-          disabledFor: (status === undefined ? 0 : this.#disabledFor(status)) as 0,
-          suspicion: (key) => (status && this.#engine.verify ? suspicionOf(status, key, this.#clock) : undefined),
-          lastVerified: this.#time(status?.verifiedTime),
+          ...this.#judged.ofKey(ordinal),
           ...(health === undefined
             ? {}
             : {
@@ -246,52 +209,9 @@ class Loading {
       );
       this.#restored.fingerprints.set(fingerprint, key);
       this.#restored.lastOrdinal = Math.max(this.#restored.lastOrdinal, ordinal);
-      for (const rest of key.rests) this.#writer.knowRest(key, rest.model);
-      if (status !== undefined && !this.#engine.verify) this.#engine.changes.status.add(key);
+      this.#judged.added(key);
     }
-    for (const [name, ofOwner] of rests) {
-      const space = name.indexOf(' ');
-      const kind = name.slice(0, space);
-      const owner = name.slice(space + 1);
-      const resting = this.#restingOf(kind, owner);
-      if (resting === undefined || resting.kind === 'key') continue;
-      for (const rest of ofOwner) this.#writer.knowRest(resting, rest.model);
-      setRests(this.#engine, resting, ofOwner, this.#clock.now);
-    }
-  }
-
-  /** Nobody asks Gemini any more where verification was switched off since: the report that took the key out of use decides. */
-  #disabledFor({ disabledFor, held, suspectedOf }: StatusRow): number {
-    return disabledFor === 0 && held && !this.#engine.verify ? suspectedOf : disabledFor;
-  }
-
-  /** undefined: none, or the key that it was of has another project now. */
-  #projectOf(kind: string, owner: string): Project | undefined {
-    if (kind === 'project') return this.#engine.project(owner);
-    const key = kind === 'solo' ? this.#engine.keys.get(Number(owner)) : undefined;
-    return key?.project.name === '' ? key.project : undefined;
-  }
-
-  #restoreQuotas(): void {
-    const at = this.#clock;
-    for (const row of this.#quotas) {
-      const project = this.#projectOf(row.ownerKind, row.owner);
-      if (project === undefined) continue;
-      this.#writer.knowQuota(project, row.model);
-      if (row.model === '') setDefaults(this.#engine, project, limitsOf(row), at.now);
-      else if (gateFor(project, row.model) !== undefined) {
-        setLimits(this.#engine, project, row.model, limitsOf(row), at.now);
-      }
-    }
-    for (const row of this.#meters) {
-      const project = this.#projectOf(row.ownerKind, row.owner);
-      const gate = project && gateFor(project, row.model);
-      if (gate === undefined) continue;
-      this.#writer.knowQuota(gate.project, row.model);
-      const meter = Meter.restore(row.model, row, at);
-      meter.merge(gate.meter, at);
-      replaceMeter(this.#engine, gate, meter, at);
-    }
+    this.#judged.restRest();
   }
 
   #restoreTurns(rows: Rows): void {
@@ -334,35 +254,6 @@ class Loading {
       key.lastAcquire = Math.max(key.lastAcquire ?? 0, lease.acquireTime);
       this.#engine.hold(lease);
     }
-  }
-
-  #resumeTrials(): void {
-    for (const { ownerKind, owner, model, trial } of this.#cooldowns) {
-      if (trial === '') continue;
-      const [boot, seq] = trial.split('.').map(Number);
-      const lease = this.#engine.leases.get(boot!)?.get(seq!);
-      const resting = this.#restingOf(ownerKind, owner);
-      const rest = resting?.rests.find((each) => each.model === model);
-      if (lease === undefined || rest === undefined) continue;
-      resumeTrials(this.#engine, lease, [{ resting: resting!, rest }], this.#clock.now);
-    }
-  }
-
-  #restingOf(kind: string, owner: string): Resting | undefined {
-    if (kind === 'key') return this.#engine.keys.get(Number(owner));
-    return kind === 'model' ? breakerOf(this.#engine, owner) : this.#projectOf(kind, owner);
-  }
-
-  #restsByOwner(): Map<string, Rest[]> {
-    const rests = new Map<string, Rest[]>();
-    for (const row of this.#cooldowns) {
-      const name = `${row.ownerKind} ${row.owner}`;
-      const rest = restOf(row, this.#clock);
-      const ofOwner = rests.get(name);
-      if (ofOwner === undefined) rests.set(name, [rest]);
-      else ofOwner.push(rest);
-    }
-    return rests;
   }
 
   #time(wall: number | null | undefined): number | undefined {
