@@ -1,9 +1,10 @@
 import { type Command, Option } from 'commander';
-import { type Flags, SETTINGS, type Setting, type SettingName } from '../server/settings.ts';
+import { type Flags, SETTINGS, type Setting, type SettingName } from '../server/config/settings.ts';
 import { CliError, EXIT, EXIT_CODES_HELP } from './exit-code.ts';
 
 /** Options that every command has which asks a server. */
 export interface ClientOptions {
+  config?: string;
   address?: string;
   dataDir?: string;
   masterKeyFile?: string;
@@ -15,6 +16,7 @@ export function addClientOptions(command: Command): Command {
     .addOption(settingOption('address'))
     .addOption(settingOption('dataDir'))
     .addOption(settingOption('masterKeyFile'))
+    .addOption(settingOption('config'))
     .option('--json', 'print JSON, in a stable form');
 }
 
@@ -26,9 +28,9 @@ export function settingOption(name: SettingName): Option {
 }
 
 export function flagsOf(options: ClientOptions): Flags {
-  const { address, dataDir, masterKeyFile } = options;
+  const { config, address, dataDir, masterKeyFile } = options;
   return Object.fromEntries(
-    Object.entries({ address, dataDir, masterKeyFile }).filter(([, value]) => value !== undefined),
+    Object.entries({ config, address, dataDir, masterKeyFile }).filter(([, value]) => value !== undefined),
   );
 }
 

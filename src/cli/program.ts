@@ -22,6 +22,11 @@ const COMMANDS: readonly Entry[] = [
   { name: 'test-keys', summary: 'ask Gemini about keys', load: () => import('./commands/test-keys.ts') },
   { name: 'quota', summary: 'list, set and delete the limits of projects', load: () => import('./commands/quota.ts') },
   {
+    name: 'config',
+    summary: 'show the settings as they count, and where they come from',
+    load: () => import('./commands/config.ts'),
+  },
+  {
     name: 'explain',
     summary: 'say how an error of Gemini would be judged, and why',
     load: () => import('./commands/explain.ts'),

@@ -1,7 +1,8 @@
-import { exposedDoors, readServerConfig } from '../server/config.ts';
+import { readServerConfig } from '../server/config/config.ts';
+import { exposedDoors } from '../server/config/exposure.ts';
+import type { Flags } from '../server/config/settings.ts';
 import { createLogger, type Logger } from '../server/logger.ts';
 import type { RunningServer } from '../server/server.ts';
-import type { Flags } from '../server/settings.ts';
 import { CliError, EXIT, exitCodeOfSignal } from './exit-code.ts';
 import type { Output } from './output.ts';
 

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from 'node:fs';
 import type { Balancer } from '../client/balancer.ts';
 import { connect } from '../client/connect.ts';
-import { readClientConfig } from '../server/config.ts';
+import { readClientConfig } from '../server/config/config.ts';
 import { hasDatabase } from '../store/data-dir.ts';
 import { CliError, EXIT, exitCodeOfSignal } from './exit-code.ts';
 import { type ClientOptions, flagsOf } from './options.ts';

@@ -8,12 +8,13 @@
  *     await server.drain();
  */
 import { type Logger, pino } from 'pino';
-import { ConfigError } from './config.ts';
+import { ConfigError } from './config/config-error.ts';
+import { SETTINGS } from './config/settings.ts';
 import { type HostPort, parseHostPort } from './host-port.ts';
 import { type RunningServer, startServer as start } from './server.ts';
-import { SETTINGS } from './settings.ts';
 
-export { ConfigError, ExposureError } from './config.ts';
+export { ConfigError } from './config/config-error.ts';
+export { ExposureError } from './config/exposure.ts';
 export type { RunningServer } from './server.ts';
 
 /** As the flags of `keybalancer serve`, less those of the environment: what is not given here has the default that is said here. */

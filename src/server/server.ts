@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { socketPath } from '../store/data-dir.ts';
 import type { MasterKeySource } from '../store/master-key.ts';
 import { openStore } from '../store/open-store.ts';
-import { checkExposure } from './config.ts';
+import { checkExposure } from './config/exposure.ts';
 import { createGeminiProbe } from './gemini-probe.ts';
 import { GrpcServer } from './grpc/grpc-server.ts';
 import { type HttpServer, startHttpServer } from './http/http-server.ts';

@@ -1,8 +1,9 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { checkExposure, readClientConfig, readServerConfig } from '../../src/server/config.ts';
-import type { Flags } from '../../src/server/settings.ts';
+import { readClientConfig, readServerConfig } from '../../src/server/config/config.ts';
+import { checkExposure } from '../../src/server/config/exposure.ts';
+import type { Flags } from '../../src/server/config/settings.ts';
 
 const problems = (flags: Flags, env: NodeJS.ProcessEnv = {}): readonly string[] => {
   try {

@@ -2,7 +2,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { KeyAdminService, KeyBalancerService } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { SETTINGS, type Setting } from '../../src/server/settings.ts';
 import { startFakeGemini } from '../fake-gemini/index.ts';
 import { ROOT } from '../repository/root.ts';
 import { anchorsOf, documents, fencesOf, linksOf } from './markdown.ts';
@@ -62,12 +61,4 @@ test('the README names every RPC, and no other', () => {
   const named = rows.flatMap(([, cell = '', about = '']) => (about === '' ? [] : [...cell.matchAll(/`(\w+)`/g)]));
   const methods = [KeyBalancerService, KeyAdminService].flatMap((service) => service.methods.map(({ name }) => name));
   expect(named.map(([, name]) => name).sort()).toEqual(methods.sort());
-});
-
-test('the README names every flag and variable of serve', () => {
-  const settings: Setting[] = Object.entries(SETTINGS)
-    .filter(([name]) => name !== 'address')
-    .map(([, setting]) => setting);
-  const texts = settings.flatMap(({ flag, variable }) => (flag === undefined ? [variable] : [flag, variable]));
-  expect(texts.filter((text) => !readme.includes(`\`${text}`))).toEqual([]);
 });

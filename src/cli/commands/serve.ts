@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
-import type { SettingName } from '../../server/settings.ts';
+import type { SettingName } from '../../server/config/settings.ts';
 import type { CommandContext } from '../command-context.ts';
 import { addHelpExamples, settingOption } from '../options.ts';
 
 const SETTINGS_TO_SERVE: readonly SettingName[] = [
+  'config',
   'dataDir',
   'grpc',
   'http',
