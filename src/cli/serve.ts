@@ -1,5 +1,7 @@
 import { readServerConfig } from '../server/config/config.ts';
+import { ConfigError } from '../server/config/config-error.ts';
 import { exposedDoors } from '../server/config/exposure.ts';
+import { LiveConfig } from '../server/config/live-config.ts';
 import type { Flags } from '../server/config/settings.ts';
 import { createLogger, type Logger } from '../server/logger.ts';
 import type { RunningServer } from '../server/server.ts';
@@ -19,7 +21,9 @@ export async function serve(flags: Flags, output: Output): Promise<void> {
   const [{ startServer }, { setLogger }] = await Promise.all([import('../server/server.ts'), import('@grpc/grpc-js')]);
   // It would write plain text between the JSON lines.
   setLogger({ error: (message) => logger.warn({ from: 'grpc-js' }, String(message)) });
-  const server = await startServer({ ...config, logger });
+  const live = new LiveConfig(flags, process.env, logger);
+  reloadBySignal(live, logger);
+  const server = await startServer({ ...config, logger, config: live });
   if (!stop.received()) {
     const exposed = exposedDoors(config);
     if (exposed.length > 0) logger.warn({ exposed }, 'API keys cross the network in plain text');
@@ -63,6 +67,18 @@ function stopSignal(logger: Logger): { signal: Promise<StopSignal>; received: ()
     process.on('SIGTERM', onSignal);
   });
   return { signal, received: () => received };
+}
+
+/** SIGHUP reads the configuration again; one that cannot be used leaves the old one in force. */
+function reloadBySignal(config: LiveConfig, logger: Logger): void {
+  process.on('SIGHUP', () => {
+    try {
+      logger.info(config.reload(), 'configuration read again');
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      logger.error({ problems: error.problems }, 'the configuration cannot be used; the old one stays in force');
+    }
+  });
 }
 
 /** An error that nobody handled is in the log, as JSON, before the process ends. */

@@ -77,10 +77,12 @@ export async function openEmbedded({
     if (socket === undefined) return undefined;
     // Loaded only now: not every owner serves.
     const { SocketDoor } = await import('../server/grpc/socket-door.ts');
+    const { createOperatorService } = await import('../server/operator/operator-service.ts');
     if (closing !== undefined) return undefined;
     const failed = (method: string, error: unknown): void =>
       warn(`a call of another process failed inside (${method}): ${(error as Error).message}`);
-    const door = await SocketDoor.open({ socket, services, failed });
+    const operator = createOperatorService({ maintenance: store.maintenance, config: undefined });
+    const door = await SocketDoor.open({ socket, services, operator, failed });
     await store.announce({ socket });
     return door;
   };

@@ -3,9 +3,11 @@ import { socketPath } from '../store/data-dir.ts';
 import type { MasterKeySource } from '../store/master-key.ts';
 import { openStore } from '../store/open-store.ts';
 import { checkExposure } from './config/exposure.ts';
+import type { LiveConfig } from './config/live-config.ts';
 import { createGeminiProbe } from './gemini-probe.ts';
 import { GrpcServer } from './grpc/grpc-server.ts';
 import { type HttpServer, startHttpServer } from './http/http-server.ts';
+import { createOperatorService } from './operator/operator-service.ts';
 import type { ServiceContext } from './service/service-context.ts';
 import { createServices } from './service/services.ts';
 import { VERSION } from './version.ts';
@@ -24,6 +26,8 @@ export interface ServerOptions {
   /** Whether it asks before a suspected key is disabled; else the report decides. */
   verify: boolean;
   logger: Logger;
+  /** What an operator can change while it runs. Default: nothing. */
+  config?: LiveConfig;
 }
 
 /** Calls that run get so long to end, and what they answered so long to arrive: 2 s less than 10 s, for the last commit. */
@@ -80,7 +84,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const socket = socketPath(dataDir);
     if (socket === undefined) logger.warn({ dataDir }, 'the path of the data dir is too long for a unix socket in it');
     const failed = (method: string, err: unknown): void => logger.error({ method, err }, 'a call failed inside');
-    grpc = await GrpcServer.start({ tcp: options.grpc, socket, services, failed });
+    const operator = createOperatorService({ maintenance: store.maintenance, config: options.config });
+    grpc = await GrpcServer.start({ tcp: options.grpc, socket, services, operator, failed });
     if (options.http !== undefined) {
       http = await startHttpServer({
         ...options.http,

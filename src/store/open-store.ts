@@ -4,6 +4,8 @@ import { LeaseIds } from './lease-id.ts';
 import { loadMasterKey, type MasterKeySource } from './master-key.ts';
 import type { Probe } from './probe.ts';
 import { SecretCache } from './secret-cache.ts';
+import { Backups } from './sqlite/backup.ts';
+import type { Examination } from './sqlite/examine.ts';
 import { openJournal } from './sqlite/open-journal.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
 import type { Store } from './store.ts';
@@ -25,8 +27,25 @@ export interface OpenStoreOptions {
   warn?: (message: string) => void;
 }
 
+/** What an operator does with the database of an open store. Rejects with BalancerErrors. */
+export interface Maintenance {
+  /**
+   * Writes a copy to a new file, while the store is used. A copy that is found damaged is not kept: then the result has problems.
+   * Rejects INVALID_FIELD for a path that cannot be, STORE_UNAVAILABLE when no copy could be made.
+   */
+  backUp(
+    path: string,
+    onProgress: (progress: { copiedBytes: number; totalBytes: number }) => void,
+  ): Promise<Examination>;
+  /** Examines a copy, which is gone afterwards. */
+  check(): Promise<Examination>;
+}
+
+export type { Examination } from './sqlite/examine.ts';
+
 /** A store that is open, and what only its owner does with it. */
 export interface OwnedStore extends Store {
+  readonly maintenance: Maintenance;
   /** Says in the data dir where this owner listens. */
   announce(addresses: { grpc?: string; http?: string; socket?: string }): Promise<void>;
 }
@@ -59,7 +78,10 @@ export async function openStore(options: OpenStoreOptions): Promise<OwnedStore> 
       onFailing: (failing, cause) =>
         warn(failing ? `the store takes no writes: ${cause?.message}` : 'the store takes writes again'),
     });
-    return Object.assign(store, { announce: (addresses: object) => journal.announce(addresses) });
+    return Object.assign(store, {
+      announce: (addresses: object) => journal.announce(addresses),
+      maintenance: new Backups(journal, dataDir, masterKey.key),
+    });
   } catch (error) {
     await journal.close();
     throw error;

@@ -1,8 +1,10 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Health } from '../../gen/grpc/health/v1/health_pb.ts';
+import { OperatorService } from '../../gen/keybalancer/operator/v1/operator_pb.ts';
 import { KeyAdminService, KeyBalancerService } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { ListenError } from '../listen-error.ts';
+import type { ServiceFunctions } from '../service/service-functions.ts';
 import type { Services } from '../service/services.ts';
 import { HealthService } from './health-service.ts';
 import { LIMITS } from './limits.ts';
@@ -16,25 +18,32 @@ export interface GrpcServerOptions {
   /** Path of the unix socket; undefined: none. */
   socket: string | undefined;
   services: Services;
+  /** What the socket alone offers. */
+  operator: ServiceFunctions<typeof OperatorService>;
   failed: (method: string, error: unknown) => void;
 }
 
-/** The gRPC door: TCP and a unix socket in the data dir. */
+/** The gRPC door: TCP, and a unix socket in the data dir. Each is a server of its own, since they do not offer the same. */
 export class GrpcServer {
-  readonly #server = new Server(LIMITS);
+  readonly #tcp = new Server(LIMITS);
+  readonly #unix = new Server(LIMITS);
   readonly #health = new HealthService([KeyBalancerService.typeName, KeyAdminService.typeName]);
   readonly #socket: string | undefined;
   readonly #calls: RunningCalls;
   /** HOST:PORT; undefined without TCP. */
   address: string | undefined;
 
-  private constructor({ services, socket, failed }: GrpcServerOptions) {
+  private constructor({ services, operator, socket, failed }: GrpcServerOptions) {
     this.#socket = socket;
     this.#calls = new RunningCalls(failed);
-    addService(this.#server, KeyBalancerService, services.keyBalancer, this.#calls);
-    addService(this.#server, KeyAdminService, services.keyAdmin, this.#calls);
-    this.#health.addToServer(this.#server);
-    addReflection(this.#server, [KeyBalancerService, KeyAdminService, Health]);
+    for (const server of [this.#tcp, this.#unix]) {
+      addService(server, KeyBalancerService, services.keyBalancer, this.#calls);
+      addService(server, KeyAdminService, services.keyAdmin, this.#calls);
+      this.#health.addToServer(server);
+    }
+    addService(this.#unix, OperatorService, operator, this.#calls);
+    addReflection(this.#tcp, [KeyBalancerService, KeyAdminService, Health]);
+    addReflection(this.#unix, [KeyBalancerService, KeyAdminService, OperatorService, Health]);
   }
 
   static async start(options: GrpcServerOptions): Promise<GrpcServer> {
@@ -42,17 +51,17 @@ export class GrpcServer {
     try {
       if (options.tcp !== undefined) {
         const { host, port } = options.tcp;
-        const bound = await door.#bind(`${bracketed(host)}:${port}`);
+        const bound = await bind(door.#tcp, `${bracketed(host)}:${port}`);
         door.address = `${bracketed(host)}:${bound}`;
       }
       if (options.socket !== undefined) {
         // Left by an owner that was killed: whoever gets here holds the data dir's lock.
         rmSync(options.socket, { force: true });
-        await door.#bind(`unix:${options.socket}`);
+        await bind(door.#unix, `unix:${options.socket}`);
         chmodSync(options.socket, 0o600);
       }
     } catch (error) {
-      door.#server.forceShutdown();
+      door.#forceShutdown();
       throw error;
     }
     return door;
@@ -73,10 +82,10 @@ export class GrpcServer {
     this.#health.endWatching();
     let cut: NodeJS.Timeout | undefined;
     await Promise.race([
-      new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve())),
+      Promise.all([this.#tcp, this.#unix].map(shutDown)),
       new Promise<void>((resolve) => {
         cut = setTimeout(() => {
-          this.#server.forceShutdown();
+          this.#forceShutdown();
           // A client that reads nothing never closes its end: its connection goes with the process.
           setImmediate(resolve);
         }, graceMs);
@@ -86,14 +95,23 @@ export class GrpcServer {
     if (this.#socket !== undefined) rmSync(this.#socket, { force: true });
   }
 
-  #bind(target: string): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.#server.bindAsync(target, ServerCredentials.createInsecure(), (error, port) => {
-        if (error) reject(new ListenError(target, error));
-        else resolve(port);
-      });
-    });
+  #forceShutdown(): void {
+    this.#tcp.forceShutdown();
+    this.#unix.forceShutdown();
   }
+}
+
+function bind(server: Server, target: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(target, ServerCredentials.createInsecure(), (error, port) => {
+      if (error) reject(new ListenError(target, error));
+      else resolve(port);
+    });
+  });
+}
+
+function shutDown(server: Server): Promise<void> {
+  return new Promise((resolve) => server.tryShutdown(() => resolve()));
 }
 
 function bracketed(host: string): string {

@@ -1,7 +1,9 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { OperatorService } from '../../gen/keybalancer/operator/v1/operator_pb.ts';
 import { KeyAdminService, KeyBalancerService } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { ServiceFunctions } from '../service/service-functions.ts';
 import type { Services } from '../service/services.ts';
 import { LIMITS } from './limits.ts';
 import { RunningCalls } from './running-calls.ts';
@@ -11,6 +13,7 @@ export interface SocketDoorOptions {
   /** Path of the unix socket. */
   socket: string;
   services: Services;
+  operator: ServiceFunctions<typeof OperatorService>;
   failed: (method: string, error: unknown) => void;
 }
 
@@ -25,10 +28,11 @@ export class SocketDoor {
   readonly #sockets = new Set<Socket>();
   readonly #listener: NetServer;
 
-  private constructor({ services, failed }: SocketDoorOptions) {
+  private constructor({ services, operator, failed }: SocketDoorOptions) {
     this.#calls = new RunningCalls(failed);
     addService(this.#grpc, KeyBalancerService, services.keyBalancer, this.#calls);
     addService(this.#grpc, KeyAdminService, services.keyAdmin, this.#calls);
+    addService(this.#grpc, OperatorService, operator, this.#calls);
     this.#listener = createServer((socket) => {
       socket.unref();
       this.#sockets.add(socket);

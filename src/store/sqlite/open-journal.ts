@@ -11,7 +11,7 @@ import {
 } from '../data-dir.ts';
 import { type ImportRow, type Journal, JournalError, type Rows } from './journal.ts';
 import { packRows } from './packed-rows.ts';
-import type { WriterAnswer, WriterCall, WriterOptions } from './writer-thread.ts';
+import type { BackupProgress, WriterAnswer, WriterCall, WriterOptions } from './writer-thread.ts';
 
 export interface JournalOptions {
   dataDir: string;
@@ -19,8 +19,14 @@ export interface JournalOptions {
   durability: 'full' | 'normal';
 }
 
+/** A journal that is a file. */
+export interface FileJournal extends Journal {
+  /** Copies the database to a file. Rejects with a JournalError; then the file may be there in part. */
+  backUp(path: string, onProgress: (progress: BackupProgress) => void): Promise<void>;
+}
+
 /** Opens the journal of a data dir as its only owner. */
-export async function openJournal({ dataDir, durability }: JournalOptions): Promise<Journal> {
+export async function openJournal({ dataDir, durability }: JournalOptions): Promise<FileJournal> {
   prepareDataDir(dataDir);
   const startTime = Date.now();
   const thread = new WriterThread({ path: databasePath(dataDir), durability, startTime });
@@ -38,7 +44,7 @@ export async function openJournal({ dataDir, durability }: JournalOptions): Prom
   }
 }
 
-class ThreadJournal implements Journal {
+class ThreadJournal implements FileJournal {
   readonly storeId: string;
   readonly boot: number;
   readonly #thread: WriterThread;
@@ -84,6 +90,10 @@ class ThreadJournal implements Journal {
     return [path, `${path}-wal`].reduce((sum, each) => sum + (statSync(each, { throwIfNoEntry: false })?.size ?? 0), 0);
   }
 
+  async backUp(path: string, onProgress: (progress: BackupProgress) => void): Promise<void> {
+    await this.#thread.call({ method: 'backUp', argument: path }, onProgress);
+  }
+
   async announce(addresses: { grpc?: string; http?: string; socket?: string }): Promise<void> {
     this.#announce(addresses);
   }
@@ -95,11 +105,17 @@ class ThreadJournal implements Journal {
   }
 }
 
+interface OpenCall {
+  resolve: (value: unknown) => void;
+  reject: (error: Error) => void;
+  onProgress?: ((progress: BackupProgress) => void) | undefined;
+}
+
 /** Calls to the writer thread, answered in their order. While any is open, they keep the process alive. */
 class WriterThread {
   readonly started: Promise<unknown>;
   readonly #worker: Worker;
-  readonly #open = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  readonly #open = new Map<number, OpenCall>();
   #lastId = 0;
   #dead: Error | undefined;
 
@@ -113,11 +129,11 @@ class WriterThread {
     this.#worker.on('exit', () => this.#died(new Error('it ended')));
   }
 
-  call(call: WriterCall): Promise<unknown> {
+  call(call: WriterCall, onProgress?: (progress: BackupProgress) => void): Promise<unknown> {
     if (this.#dead !== undefined) return Promise.reject(this.#dead);
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      this.#open.set(id, { resolve, reject });
+      this.#open.set(id, { resolve, reject, onProgress });
       this.#worker.ref();
       this.#worker.postMessage({ id, call });
     });
@@ -125,6 +141,10 @@ class WriterThread {
 
   #answered(answer: WriterAnswer): void {
     const open = this.#open.get(answer.id);
+    if ('progress' in answer) {
+      open?.onProgress?.(answer.progress);
+      return;
+    }
     this.#open.delete(answer.id);
     if (this.#open.size === 0) this.#worker.unref();
     if ('value' in answer) open?.resolve(answer.value);

@@ -16,6 +16,9 @@ import { column, decode, deleteSql, encode, IMPORTS, selectSql, TABLES, upsertSq
 /** Rows in one part of a load: small enough to pass between threads at once. */
 const PART = 5_000;
 
+/** Pages of 4 KiB that a backup copies before it lets others have their turn. */
+const PAGES_A_STEP = 250;
+
 /** Tables that hold rows of a key beside its own. */
 const OF_KEY = ['key_secrets', 'key_health', 'key_status', 'key_usage', 'turns', 'affinities', 'leases'] as const;
 
@@ -92,6 +95,20 @@ export class Writer {
   readImports(query: { pool: string; before: number; limit: number }): ImportRow[] {
     const sql = `${selectSql(IMPORTS)} WHERE (@pool = '' OR pool = @pool) AND (@before = 0 OR id < @before) ORDER BY id DESC LIMIT @limit`;
     return this.#prepared(sql).all(query) as ImportRow[];
+  }
+
+  /** Copies the database as it is at the end, in steps between which other calls get their turn. */
+  async backUp(path: string, progress: (copiedPages: number, totalPages: number) => void): Promise<void> {
+    await this.#db.backup(path, {
+      progress: ({ totalPages, remainingPages }) => {
+        progress(totalPages - remainingPages, totalPages);
+        return PAGES_A_STEP;
+      },
+    });
+  }
+
+  get pageSize(): number {
+    return this.#db.pragma('page_size', { simple: true }) as number;
   }
 
   close(): void {
