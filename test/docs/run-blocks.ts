@@ -26,7 +26,7 @@ export async function runBlocks(document: string, fences: readonly Fence[], gemi
   const here = (text: string): string => withFreePorts(text, grpc, http);
   installPackages(dir);
   // As in a checkout, where whoever follows the document stands.
-  symlinkSync(join(ROOT, 'dist'), join(dir, 'dist'));
+  for (const name of ['dist', 'proto', 'third_party', 'examples']) symlinkSync(join(ROOT, name), join(dir, name));
   const script = [
     'set -euo pipefail',
     // What a block kills is a server, of which nothing may be left.
