@@ -23,9 +23,20 @@ const COMMANDS: readonly Entry[] = [
   { name: 'quota', summary: 'list, set and delete the limits of projects', load: () => import('./commands/quota.ts') },
   {
     name: 'config',
-    summary: 'show the settings as they count, and where they come from',
+    summary: 'show settings, and apply changed ones to a running server',
     load: () => import('./commands/config.ts'),
   },
+  {
+    name: 'backup',
+    summary: 'copy the database of a data dir, also while it is used',
+    load: () => import('./commands/backup.ts'),
+  },
+  {
+    name: 'check',
+    summary: 'check the database of a data dir, or a backup',
+    load: () => import('./commands/check.ts'),
+  },
+  { name: 'restore', summary: 'put a backup in the place of a database', load: () => import('./commands/restore.ts') },
   {
     name: 'explain',
     summary: 'say how an error of Gemini would be judged, and why',

@@ -57,7 +57,7 @@ export async function withReach(
 }
 
 /** A command that only looks makes no database where there is none. */
-function checkThereIsData(dataDir: string): void {
+export function checkThereIsData(dataDir: string): void {
   const start = 'start one with `keybalancer serve`, or add keys';
   if (!existsSync(dataDir)) throw new CliError(EXIT.notReached, `no server, and no data dir ${dataDir}; ${start}`);
   if (statSync(dataDir).isDirectory() && !hasDatabase(dataDir)) {

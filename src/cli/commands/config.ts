@@ -3,9 +3,10 @@ import { effectiveConfig } from '../../server/config/config.ts';
 import { FIELDS, type Flags, SETTINGS, type Setting } from '../../server/config/settings.ts';
 import type { CommandContext } from '../command-context.ts';
 import { prettyJson } from '../json.ts';
-import { addHelpExamples, settingOption } from '../options.ts';
+import { addClientOptions, addHelpExamples, type ClientOptions, settingOption } from '../options.ts';
 import type { Output } from '../output.ts';
 import { Table } from '../table.ts';
+import { withRunningServer } from '../with-operator.ts';
 
 export function define(command: Command, { output }: CommandContext): void {
   const print = command
@@ -31,6 +32,53 @@ export function define(command: Command, { output }: CommandContext): void {
       '--json prints file (null: none) and settings: field (null: never in a file), variable, flag, value (null: not set, or',
       'a secret), origin (flag, environment, file or default), secret, live (whether a running server takes it over).',
     ].join('\n'),
+  );
+  defineReload(command, output);
+  defineLogLevel(command, output);
+}
+
+function defineReload(command: Command, output: Output): void {
+  const reload = addClientOptions(
+    command
+      .command('reload')
+      .description('Makes a running server read its flags, environment and config file again, as SIGHUP does.')
+      .helpOption('--help', 'explain'),
+  ).action((options: ClientOptions) =>
+    withRunningServer('config reload', options, async (operator) => {
+      const { applied, restartNeeded } = await operator.reloadConfig({});
+      if (options.json) return output.line(prettyJson({ applied, restartNeeded }));
+      await output.line(applied.length === 0 ? 'nothing changed in the server' : `in force: ${applied.join(', ')}`);
+      if (restartNeeded.length > 0) await output.line(`only after a restart: ${restartNeeded.join(', ')}`);
+    }),
+  );
+  addHelpExamples(reload, 'config reload', 'config reload --data-dir ./data --json').addHelpText(
+    'after',
+    [
+      '',
+      'A configuration that cannot be used changes nothing; what is wrong with it is told. A level that `config log-level` set',
+      'ends with it. Acts through the socket in the data dir.',
+      '--json prints applied and restartNeeded, lists of fields.',
+    ].join('\n'),
+  );
+}
+
+function defineLogLevel(command: Command, output: Output): void {
+  const logLevel = addClientOptions(
+    command
+      .command('log-level')
+      .description('Changes what a running server logs, until the next reload or restart.')
+      .helpOption('--help', 'explain')
+      .argument('<LEVEL>', SETTINGS.logLevel.allowed),
+  ).action((level: string, options: ClientOptions) =>
+    withRunningServer('config log-level', options, async (operator) => {
+      const { previousLevel } = await operator.setLogLevel({ level });
+      if (options.json) return output.line(prettyJson({ level, previousLevel }));
+      await output.line(`logs ${level} now, before ${previousLevel}`);
+    }),
+  );
+  addHelpExamples(logLevel, 'config log-level debug').addHelpText(
+    'after',
+    '\nActs through the socket in the data dir.\n--json prints level and previousLevel.',
   );
 }
 

@@ -1,0 +1,106 @@
+import { connectOperator } from '../client/operator.ts';
+import { watchOwner } from '../client/shared/owner-watch.ts';
+import { readClientConfig } from '../server/config/config.ts';
+import { socketPath } from '../store/data-dir.ts';
+import type { Examination, Maintenance } from '../store/open-store.ts';
+import { CliError, EXIT } from './exit-code.ts';
+import { type ClientOptions, flagsOf } from './options.ts';
+import type { Output } from './output.ts';
+import { checkThereIsData } from './with-balancer.ts';
+
+/**
+ * What a command does that only the owner of a data dir can: by the socket in the dir, else as the owner itself. A server that is
+ * only reached over the network is refused with why.
+ */
+export async function withMaintenance<T>(
+  command: string,
+  options: ClientOptions,
+  output: Output,
+  use: (maintenance: Maintenance) => Promise<T>,
+): Promise<T> {
+  const place = localPlace(command, options);
+  if (await listens(place.socket)) return withSocket(place.socket!, (operator) => use(remoteMaintenance(operator)));
+  if (place.dataDir === undefined) throw new CliError(EXIT.notReached, `nobody listens at unix:${place.socket}`);
+  checkThereIsData(place.dataDir);
+  const { openStore } = await import('../store/open-store.ts');
+  const store = await openStore({
+    dataDir: place.dataDir,
+    durability: 'full',
+    masterKey: place.masterKey,
+    warn: (message) => output.complain(message),
+  });
+  try {
+    return await use(store.maintenance);
+  } finally {
+    await store.close();
+  }
+}
+
+/** What only a server that runs can do. */
+export async function withRunningServer<T>(
+  command: string,
+  options: ClientOptions,
+  use: (operator: ReturnType<typeof connectOperator>) => Promise<T>,
+): Promise<T> {
+  const { socket, dataDir } = localPlace(command, options);
+  if (await listens(socket)) return withSocket(socket!, use);
+  const where = dataDir === undefined ? `unix:${socket}` : `data dir ${dataDir}`;
+  throw new CliError(EXIT.notReached, `no server runs on ${where}`);
+}
+
+type Operator = ReturnType<typeof connectOperator>;
+
+function localPlace(command: string, options: ClientOptions) {
+  const { address, dataDir, masterKey } = readClientConfig(flagsOf(options));
+  if (address === undefined) return { dataDir, masterKey, socket: socketPath(dataDir) };
+  if (address.startsWith('unix:')) return { masterKey, socket: address.slice('unix:'.length), dataDir: undefined };
+  throw new CliError(
+    EXIT.usage,
+    `\`${command}\` acts on a data dir, through the socket in it, and not on a server at ${address}: run it on that server's machine with --data-dir DIR`,
+  );
+}
+
+async function listens(socket: string | undefined): Promise<boolean> {
+  if (socket === undefined) return false;
+  try {
+    (await watchOwner(socket)).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function withSocket<T>(socket: string, use: (operator: Operator) => Promise<T>): Promise<T> {
+  const operator = connectOperator(socket);
+  try {
+    return await use(operator);
+  } finally {
+    operator.close();
+  }
+}
+
+function remoteMaintenance(operator: Operator): Maintenance {
+  return {
+    async backUp(path, onProgress) {
+      for await (const { copiedBytes, totalBytes, result } of operator.backUp({ path })) {
+        onProgress({ copiedBytes: Number(copiedBytes), totalBytes: Number(totalBytes) });
+        if (result !== undefined) return examination(result);
+      }
+      throw new CliError(EXIT.failed, 'the server ended the copy without a result');
+    },
+    async check() {
+      const { result } = await operator.check({});
+      return examination(result!);
+    },
+  };
+}
+
+function examination(result: {
+  problems: string[];
+  keys: bigint;
+  schemaVersion: number;
+  sizeBytes: bigint;
+}): Examination {
+  const { problems, keys, schemaVersion, sizeBytes } = result;
+  return { problems, keys: Number(keys), schemaVersion, sizeBytes: Number(sizeBytes) };
+}
