@@ -71,7 +71,7 @@ async function listens(socket: string | undefined): Promise<boolean> {
 }
 
 async function withSocket<T>(socket: string, use: (operator: Operator) => Promise<T>): Promise<T> {
-  const operator = connectOperator(socket);
+  const operator = connectOperator(`unix:${socket}`);
   try {
     return await use(operator);
   } finally {

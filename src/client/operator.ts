@@ -14,9 +14,9 @@ export interface Operator extends UnaryCalls<typeof OperatorService> {
 /** Checks and backups take as long as the database is large. */
 const LONG_MS = 24 * 60 * 60 * 1000;
 
-/** The operator's side of the socket in a data dir. Connects with the first call. */
-export function connectOperator(socket: string): Operator {
-  const addresses = parseAddresses(`unix:${socket}`);
+/** The operator's side of the socket in a data dir, unix:PATH. Connects with the first call. */
+export function connectOperator(address: string): Operator {
+  const addresses = parseAddresses(address);
   const credentials = credentialsOf({}, addresses);
   const endpoints = new Endpoints(addresses, credentials);
   const calls = new GrpcCalls(endpoints, credentials.metadata, LONG_MS);
