@@ -36,7 +36,7 @@ test('an application that owns a data dir checks its database for others, and ha
   await balancer.addKey('AQ.test-key-000001');
   const operator = operatorAt(`unix:${dataDir}/keybalancer.sock`);
   // The socket is there a moment after the data dir is open.
-  await eventually(() => expect(existsSync(`${dataDir}/keybalancer.sock`)).toBe(true));
+  await eventually(() => existsSync(`${dataDir}/keybalancer.sock`)).toBe(true);
   expect((await operator.check({})).result).toMatchObject({ problems: [], keys: 1n });
   await expect(operator.reloadConfig({})).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
 });
