@@ -35,10 +35,13 @@ const NEEDS: Record<string, { packages: string; has: () => boolean }[]> = {
 };
 NEEDS['buf curl'] = NEEDS.curl!;
 
-/** Why a section cannot be tried on this machine; "": it can. */
+/** Why a section cannot be tried on this machine, which is printed too; "": it can. */
 export function lacking(section: string): string {
   const missing = (NEEDS[section] ?? []).filter(({ has }) => !has()).map(({ packages }) => packages);
-  return missing.length === 0 ? '' : `${section} is not tried: missing of Debian's packages ${missing.join(' ')}`;
+  if (missing.length === 0) return '';
+  const reason = `${section} is not tried: missing of Debian's packages ${missing.join(' ')}`;
+  process.stderr.write(`${reason}\n`);
+  return reason;
 }
 
 /** Shell blocks of a section of the document. */
