@@ -20,6 +20,7 @@ const COMMANDS: readonly Entry[] = [
   { name: 'stats', summary: 'show counters and gauges', load: () => import('./commands/stats.ts') },
   { name: 'health', summary: 'show what can serve, what rests, and why', load: () => import('./commands/health.ts') },
   { name: 'test-keys', summary: 'ask Gemini about keys', load: () => import('./commands/test-keys.ts') },
+  { name: 'monitor', summary: 'watch pools and keys as they change', load: () => import('./commands/monitor.ts') },
   { name: 'quota', summary: 'list, set and delete the limits of projects', load: () => import('./commands/quota.ts') },
   {
     name: 'config',

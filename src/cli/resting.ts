@@ -33,7 +33,7 @@ export class Resting {
   readonly #groups = new Map<string, RestingGroup>();
   readonly #learned = new Map<string, number>();
 
-  add({ pool, health }: Key): void {
+  add({ pool, health }: Pick<Key, 'pool' | 'health'>): void {
     if (health === undefined) return;
     const { state, cooldowns, verification } = health;
     if (health.projectLearned) this.#learned.set(health.project, (this.#learned.get(health.project) ?? 0) + 1);
