@@ -82,12 +82,13 @@ function callOf(service: DescService, method: DescMethod, schemas: Schemas): [st
   if (!streams && method.methodKind !== 'unary') return [];
   const comment = commentOn(method);
   const summary = /^.*?[.](?=\s|$)/.exec(comment)?.[0] ?? comment;
+  const description = streams ? `${comment}\n\n${STREAM}` : comment;
   const content = (schema: Schema) => ({ [streams ? 'application/connect+json' : 'application/json']: { schema } });
   const operation = {
     tags: [service.name],
     operationId: method.name,
     summary,
-    description: streams ? `${comment}\n\n${STREAM}` : comment,
+    ...(description === summary ? {} : { description }),
     parameters: [{ $ref: '#/components/parameters/Timeout' }],
     requestBody: { required: true, content: content(schemas.reference(method.input)) },
     responses: {
