@@ -17,6 +17,10 @@ COPY src ./src
 COPY test/fake-gemini ./test/fake-gemini
 RUN npm run build
 RUN npm prune --omit=dev --ignore-scripts
+# What nothing reads when it runs is more than half of the bytes: types, maps, SQLite's source, other systems' binaries.
+RUN find node_modules dist -type f '(' -name '*.map' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' ')' -delete \
+    && rm -r node_modules/better-sqlite3/deps node_modules/better-sqlite3/src \
+    && find node_modules/better-sqlite3/prebuilds -type f ! -name 'linux-*' -delete
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production \
