@@ -1,0 +1,76 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { SETTINGS } from '../../src/server/config/settings.ts';
+import { ROOT } from '../repository/root.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { DEPLOY, readText } from './manifests.ts';
+
+const UNIT = 'systemd/keybalancer.service';
+const text = readText(UNIT);
+
+/** Exposure by `systemd-analyze security`, from 0 to 10, times ten; what is above is to be thought about. */
+const HIGHEST_EXPOSURE = 15;
+
+const reason =
+  spawnSync('systemd-analyze', ['--version'], { stdio: 'ignore' }).status === 0
+    ? ''
+    : "the unit is not tried with systemd-analyze: Debian's package systemd is missing";
+if (reason !== '') process.stderr.write(`${reason}\n`);
+
+/** The unit with what it starts taken from here, so that it exists. */
+function verify(unit: string): { status: number | null; output: string } {
+  const path = join(tempDir(), 'keybalancer.service');
+  writeFileSync(path, unit.replace('/usr/bin/node', process.execPath));
+  const { status, stderr } = spawnSync('systemd-analyze', ['verify', path], { encoding: 'utf8' });
+  // It looks at what is installed beside too, which is not to be judged here.
+  const output = stderr.split('\n').filter((line) => line.includes(path) || line.includes('keybalancer.service'));
+  return { status, output: output.join('\n') };
+}
+
+function security(unit: string) {
+  const path = join(tempDir(), 'keybalancer.service');
+  writeFileSync(path, unit);
+  const args = ['security', '--offline=true', '--no-pager', `--threshold=${HIGHEST_EXPOSURE}`, path];
+  return spawnSync('systemd-analyze', args, { encoding: 'utf8' });
+}
+
+test('systemd-analyze finds nothing wrong with the unit, and something with a misspelt one', ({ skip }) => {
+  skip(reason !== '', reason);
+  expect(verify(text)).toEqual({ status: 0, output: '' });
+  expect(verify(text.replace('ProtectSystem=strict', 'ProtectSystm=strict')).output).toMatch(
+    /Unknown key.* 'ProtectSystm'/,
+  );
+  expect(verify(text.replace('Type=exec', 'Type=fork')).output).toMatch(/Failed to parse service type/i);
+});
+
+test('systemd-analyze finds little that the unit is exposed to', ({ skip }) => {
+  skip(reason !== '', reason);
+  const { status, stdout } = security(text);
+  expect(status, stdout).toBe(0);
+  expect(security(text.replace('CapabilityBoundingSet=\n', '').replace(/^SystemCallFilter=.*$/gm, '')).status).not.toBe(
+    0,
+  );
+});
+
+test('it starts the program of the package where npm puts it, and no launcher of it', () => {
+  const { name, bin } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    name: string;
+    bin: Record<string, string>;
+  };
+  const [, prefix] = /npm install --global --prefix (\S+)/.exec(text)!;
+  expect(text).toContain(`\nExecStart=/usr/bin/node ${prefix}/lib/node_modules/${name}/${bin[name]} serve\n`);
+  expect(text).toContain(`${prefix}/bin/${name} import`);
+  expect(existsSync(join(DEPLOY, UNIT))).toBe(true);
+});
+
+test('its settings are some that there are, and its data dir is the one that systemd makes', () => {
+  const variables = Object.values(SETTINGS).map(({ variable }) => variable as string);
+  const named = [...text.matchAll(/\b(KEYBALANCER_[A-Z_]+)=/g)].map(([, variable]) => variable!);
+  expect(variables).toEqual(expect.arrayContaining(named));
+  const [, state] = /^StateDirectory=(\S+)$/m.exec(text)!;
+  expect(text).toContain(`KEYBALANCER_DATA_DIR=/var/lib/${state}\n`);
+  // More than the 10 s in which the server drains.
+  expect(Number(/^TimeoutStopSec=(\d+)$/m.exec(text)![1])).toBeGreaterThan(10);
+});
