@@ -4,14 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { KeyState, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { expectedAnswer, type FakeGemini, type KeyOptions, startFakeGemini } from '../fake-gemini/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { type Command, lacking, type Programs, prepareGo, preparePython } from './toolchains.ts';
+import { type Command, lacking, type Programs } from './toolchains.ts';
 
 const PROMPT = 'Why is the sky blue?';
 const [FIRST, SECOND] = ['AQ.test-key-000001', 'AQ.test-key-000002'] as const;
@@ -53,10 +53,8 @@ async function run(command: Command, env: Record<string, string>, ...words: stri
   return { code: code as number | null, stdout, stderr };
 }
 
-describe.each([
-  ['Python', preparePython],
-  ['Go', prepareGo],
-] as const)('%s', (language, prepare) => {
+/** What the two programs of a language do, which is the same in each. A file a language, so that they run at once. */
+export function describeClient(language: string, prepare: (dir: string) => Programs): void {
   const reason = lacking(language);
   const dir = mkdtempSync(join(tmpdir(), 'keybalancer-'));
   let programs: Programs;
@@ -170,4 +168,4 @@ describe.each([
     expect(stderr).toMatch(/^key-/);
     expect(stdout + stderr).not.toMatch(/AQ\.test-key/);
   });
-});
+}

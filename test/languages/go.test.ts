@@ -1,0 +1,4 @@
+import { describeClient } from './client-behaviour.ts';
+import { prepareGo } from './toolchains.ts';
+
+describeClient('Go', prepareGo);
