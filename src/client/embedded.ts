@@ -93,12 +93,12 @@ export async function openEmbedded({
       if (closing !== undefined) throw closedError(where);
       const serve = (functions as Record<string, Serve | undefined>)[method.localName];
       if (serve === undefined) throw new KeyBalancerError(`no method ${method.name}`, { code: 'UNIMPLEMENTED' });
-      const { context, timeout } = callContext(options);
+      if (options.signal?.aborted) throw cancelledError(options.signal);
+      const context = new EmbeddedCall(options);
       try {
-        context.signal.throwIfAborted();
         return await serve(request, context);
       } catch (error) {
-        throw embeddedError(error, context.signal, timeout);
+        throw context.error(error);
       }
     };
 
@@ -110,14 +110,14 @@ export async function openEmbedded({
       if (closing !== undefined) throw closedError(where);
       if (serve === undefined) throw new KeyBalancerError(`no method ${method.name}`, { code: 'UNIMPLEMENTED' });
       const left = new AbortController();
-      const { context, timeout } = callContext(options, left.signal);
+      const context = new EmbeddedCall(options, left.signal);
       try {
         context.signal.throwIfAborted();
         yield* serve(create(method.input, request), context);
         // A stream that is given up just ends in here; over a network it fails.
         context.signal.throwIfAborted();
       } catch (error) {
-        throw embeddedError(error, context.signal, timeout);
+        throw context.error(error);
       } finally {
         left.abort();
       }
@@ -129,6 +129,7 @@ export async function openEmbedded({
     watchHealth: streaming(KeyBalancerService.method.watchHealth, services.keyBalancer.watchHealth),
     testKeys: streaming(KeyAdminService.method.testKeys, services.keyAdmin.testKeys),
     where,
+    inProcess: true,
     async serve() {
       if (closing !== undefined) throw closedError(where);
       opening ??= openDoor();
@@ -151,23 +152,39 @@ type Serve = (request: Message, context: CallContext) => Promise<Message>;
 
 const NEVER_ABORTED = new AbortController().signal;
 
-/** `timeout` tells a deadline that passed from a caller who gave up. */
-function callContext(
-  { signal, timeoutMs }: CallOptions,
-  left?: AbortSignal,
-): { context: CallContext; timeout: AbortSignal | undefined } {
-  const timeout = timeoutMs === undefined ? undefined : AbortSignal.timeout(Math.ceil(timeoutMs));
-  const signals = [signal, timeout, left].filter((each) => each !== undefined);
-  const joined = signals.length > 1 ? AbortSignal.any(signals) : (signals[0] ?? NEVER_ABORTED);
-  return { context: { caller: 'local', signal: joined, timeoutMs }, timeout };
-}
+/** A call that never leaves the process. Its signal is made when it is first asked for: most calls end without anybody asking. */
+class EmbeddedCall implements CallContext {
+  readonly caller = 'local';
+  readonly timeoutMs: number | undefined;
+  readonly relaxed: boolean | undefined;
+  readonly #given: AbortSignal[];
+  /** Tells a deadline that passed from a caller who gave up. */
+  #timeout: AbortSignal | undefined;
+  #signal: AbortSignal | undefined;
 
-function embeddedError(error: unknown, signal: AbortSignal, timeout: AbortSignal | undefined): KeyBalancerError {
-  if (timeout?.aborted) return new KeyBalancerError('the deadline passed', { code: 'DEADLINE_EXCEEDED' });
-  if (signal.aborted) return cancelledError(signal);
-  if (error instanceof BalancerError) {
-    const { code, reason, metadata, retryDelayMs, violations } = error;
-    return new KeyBalancerError(error.message, { code, reason, metadata, retryAfterMs: retryDelayMs, violations });
+  constructor({ signal, timeoutMs, relaxed }: CallOptions, left?: AbortSignal) {
+    this.timeoutMs = timeoutMs;
+    this.relaxed = relaxed;
+    this.#given = [signal, left].filter((each) => each !== undefined);
   }
-  return new KeyBalancerError('internal error', { code: 'INTERNAL', cause: error });
+
+  get signal(): AbortSignal {
+    if (this.#signal === undefined) {
+      if (this.timeoutMs !== undefined) this.#timeout = AbortSignal.timeout(Math.ceil(this.timeoutMs));
+      const signals = this.#timeout === undefined ? this.#given : [...this.#given, this.#timeout];
+      this.#signal = signals.length > 1 ? AbortSignal.any(signals) : (signals[0] ?? NEVER_ABORTED);
+    }
+    return this.#signal;
+  }
+
+  /** As it would be over a network. */
+  error(error: unknown): KeyBalancerError {
+    if (this.#timeout?.aborted) return new KeyBalancerError('the deadline passed', { code: 'DEADLINE_EXCEEDED' });
+    if (this.signal.aborted) return cancelledError(this.signal);
+    if (error instanceof BalancerError) {
+      const { code, reason, metadata, retryDelayMs, violations } = error;
+      return new KeyBalancerError(error.message, { code, reason, metadata, retryAfterMs: retryDelayMs, violations });
+    }
+    return new KeyBalancerError('internal error', { code: 'INTERNAL', cause: error });
+  }
 }

@@ -35,7 +35,8 @@ type Request = Omit<MessageInitShape<typeof AcquireKeyRequestSchema>, '$typeName
 /** A lease, also where the balancer is away for a while. Takes from `left` what it used of it. */
 export async function patientAcquire(balancer: Balancer, request: Request, context: AcquireContext): Promise<Lease> {
   const { left, mayWait, signal } = context;
-  let requestId = randomUUID();
+  // Answers of a balancer in this process are not lost, and an id costs as much as the pick.
+  let requestId = balancer.inProcess ? '' : randomUUID();
   let awaySince: number | undefined;
   const spentAway = (): number => (awaySince === undefined ? 0 : performance.now() - awaySince);
   try {

@@ -174,6 +174,8 @@ export interface Report {
   keepLease: boolean;
   /** Given with keepLease. */
   idempotency: Idempotency | undefined;
+  /** Nobody waits for the answer: it may come some milliseconds later, if that makes it cheaper. */
+  relaxed: boolean;
 }
 
 export interface ReportOutcome {

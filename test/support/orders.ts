@@ -56,6 +56,7 @@ export function report(leaseId: string, order: Partial<Report> = {}): Report {
     cachedTokens: 0,
     keepLease: false,
     idempotency: undefined,
+    relaxed: false,
     ...order,
   };
 }

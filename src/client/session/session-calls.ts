@@ -20,6 +20,7 @@ import { type OpenerEvents, StreamOpener } from './stream-opener.ts';
 
 /** Longest wait of a relaxed report for company. */
 const PARKED_MS = 10;
+const MOST_PARKED = 500;
 /** A stream that was cut younger than this may have been cut for being one. */
 const YOUNG_MS = 5_000;
 /** For the answers of reports that are under way as the client is closed. */
@@ -83,7 +84,7 @@ export class SessionCalls implements OpenerEvents {
       for (const operation of line) operation.leave(this.#closedError());
     }
     for (const stream of this.#streams) stream.leaveAcquires(() => this.#closedError());
-    this.#flush();
+    this.#flushAll();
     await this.#until(() => this.#lines.size === 0 && this.#isIdle(), CLOSE_MS);
     this.#opener.close();
     for (const operation of this.#lines.takeAll()) operation.leave(this.#closedError());
@@ -171,29 +172,35 @@ export class SessionCalls implements OpenerEvents {
   }
 
   #park(): void {
-    if (this.#lines.parked.size > 1) return;
+    if (this.#lines.parked.size === MOST_PARKED) this.#flushAll();
+    if (this.#lines.parked.size !== 1) return;
     clearTimeout(this.#parking);
-    this.#parking = setTimeout(this.#flushNow, PARKED_MS).unref();
-    beforeExit(this.#flushNow);
+    this.#parking = setTimeout(this.#flushAll, PARKED_MS).unref();
+    beforeExit(this.#flushAll);
   }
 
   #unpark(): void {
     clearTimeout(this.#parking);
-    notBeforeExit(this.#flushNow);
+    notBeforeExit(this.#flushAll);
     this.#lines.unpark();
   }
 
-  readonly #flushNow = (): void => this.#flush();
+  /** Those that are parked, too. */
+  readonly #flushAll = (): void => {
+    if (this.#lines.parked.size > 0) this.#unpark();
+    this.#flush();
+  };
+
+  readonly #flushTick = (): void => this.#flush();
 
   #schedule(): void {
-    this.#tick ??= setImmediate(this.#flushNow);
+    this.#tick ??= setImmediate(this.#flushTick);
   }
 
   #flush(): void {
     clearImmediate(this.#tick);
     this.#tick = undefined;
-    if (this.#lines.parked.size > 0) this.#unpark();
-    if (this.#lines.size === 0) return;
+    if (this.#lines.size === this.#lines.parked.size) return;
     if (this.#opener.closed) {
       for (const operation of this.#lines.takeAll()) operation.leave(this.#closedError());
       return;

@@ -27,6 +27,9 @@ export async function openShared(dir: SharedDir): Promise<Balancer> {
     get where() {
       return membership.where;
     },
+    get inProcess() {
+      return membership.current?.role === 'owner';
+    },
     close: () => membership.close(),
   };
 }

@@ -14,5 +14,6 @@ export async function giveBack({ store }: ServiceContext, caller: string, leaseI
     cachedTokens: 0,
     keepLease: false,
     idempotency: undefined,
+    relaxed: false,
   });
 }

@@ -86,6 +86,7 @@ function reportOf(request: ReportResultRequest, call: CallContext): Report {
           toBinary(ReportResultRequestSchema, { ...request, requestId: '' }),
         )
       : undefined,
+    relaxed: call.relaxed === true,
   };
 }
 

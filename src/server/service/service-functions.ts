@@ -14,6 +14,8 @@ export interface CallContext {
   signal: AbortSignal;
   /** Time left until the caller's deadline, in milliseconds; undefined: none. */
   timeoutMs: number | undefined;
+  /** Of a report, by a door in this process: nobody waits for its answer. */
+  relaxed?: boolean | undefined;
 }
 
 /**

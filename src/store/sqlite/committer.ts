@@ -65,17 +65,23 @@ export class Committer {
   #running: Promise<void> | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Whether somebody waits for the next commit. */
+  #awaited = false;
   #closed = false;
 
   constructor(options: CommitterOptions) {
     this.#options = options;
   }
 
-  /** Resolves when what was applied so far is stored; `undo` takes the caller's part back if it cannot be. */
-  confirm(undo?: (now: number) => void): Promise<void> {
+  /**
+   * Resolves when what was applied so far is stored; `undo` takes the caller's part back if it cannot be. `relaxed`: nobody waits for
+   * that, so it may take UNAWAITED_MS longer, to share a commit with more of its kind.
+   */
+  confirm(undo?: (now: number) => void, relaxed = false): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#confirmations.push({ undo, resolve, reject });
-      this.#soon();
+      if (relaxed) this.#later();
+      else this.#soon();
     });
   }
 
@@ -107,7 +113,14 @@ export class Committer {
     if (this.#immediate !== undefined) clearImmediate(this.#immediate);
   }
 
+  /** As touch(), but the process stays for it. */
+  #later(): void {
+    this.touch();
+    this.#timer?.ref();
+  }
+
   #soon(): void {
+    this.#awaited = true;
     if (this.#immediate !== undefined || this.#running !== undefined) return;
     this.#immediate = setImmediate(() => this.#run());
   }
@@ -118,11 +131,14 @@ export class Committer {
     if (this.#immediate !== undefined) clearImmediate(this.#immediate);
     this.#timer = undefined;
     this.#immediate = undefined;
+    this.#awaited = false;
     this.#running = this.#commit();
     await this.#running;
     this.#running = undefined;
-    if (this.#confirmations.length > 0 || this.#exclusives.length > 0) this.#soon();
+    const confirmations = this.#confirmations.length;
+    if (this.#awaited || this.#exclusives.length > 0) this.#soon();
     // While it fails it is tried again, though there be nothing to write: only a commit that succeeds lets acquires go on.
+    else if (confirmations > 0) this.#later();
     else if (this.failing || !this.#options.engine.changes.empty) this.touch();
   }
 
