@@ -34,7 +34,7 @@ test('the manifests are valid by the schemas of Kubernetes', async () => {
 
 test.each([
   ['a misspelt field', 'readOnlyRootFilesystem', 'readonlyRootFilesystem', 'readonlyRootFilesystem'],
-  ['a number in place of a text', "value: 'true'", 'value: true', 'value'],
+  ['a number in place of a text', 'value: "true"', 'value: true', 'value'],
   [
     'a missing field',
     'selector:\n    matchLabels: { app.kubernetes.io/name: keybalancer }\n  persistent',
