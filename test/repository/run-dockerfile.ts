@@ -61,6 +61,16 @@ async function run(): Promise<void> {
     spawnSync(checkCommand, check, { ...user, env: { ...environment, KEYBALANCER_HTTP: address }, timeout: 10_000 })
       .status;
   expect(healthOf(http) === 0, 'its health check fails while it serves');
+  // As deploy/ says it: a command in the running container.
+  const imported = spawnSync('node', ['dist/src/cli/main.js', 'import', '-'], {
+    ...user,
+    cwd: app,
+    env: environment,
+    input: 'AQ.test-key-000001\n',
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  expect(imported.status === 0, `import in the running container ends with ${imported.status}: ${imported.stderr}`);
   server.kill('SIGTERM');
   const [code] = (await once(server, 'exit')) as [number | null];
   expect(code === 0, `it ends with ${code} on SIGTERM`);
