@@ -1,57 +1,18 @@
-import { fork } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { createKeyBalancer } from '../../../src/client/index.ts';
-import { type FakeGemini, type FakeRequest, type KeyOptions, startFakeGemini } from '../../fake-gemini/index.ts';
-import { apiKeys } from '../../support/orders.ts';
+import { type FakeGemini, startFakeGemini } from '../../fake-gemini/index.ts';
 import { ServerProcess } from '../../support/server-process.ts';
 import { tempDir } from '../../support/temp-dir.ts';
-import { endings } from '../balancers.ts';
-import type { LoadOrder, LoadResult } from './load-process.ts';
+import { endings, MODEL } from '../balancers.ts';
+import { badKeys } from './bad-keys.ts';
+import { CALLERS, CALLS_EACH, LoadChild, PROCESSES } from './load-child.ts';
 
-const PROCESSES = 4;
-/** More of them take longer: KEYBALANCER_LOAD_CALLS says how many all processes make together. */
-const CALLS_EACH = Math.ceil(Number(process.env.KEYBALANCER_LOAD_CALLS ?? 2_000) / PROCESSES);
 const CALLS = PROCESSES * CALLS_EACH;
-const CALLERS = 25;
-
-/** 30 keys: 10 die after some calls, 10 are spent for a minute after some, 5 are slow, and 5 are well. */
-function badPool(): Record<string, KeyOptions> {
-  return Object.fromEntries(
-    apiKeys(30).map((key, index) => {
-      if (index < 10) return [key, { behaviour: dyingAfter(3 * index) }];
-      if (index < 20) return [key, { behaviour: { minuteLimit: 2 * index } }];
-      if (index < 25) return [key, { behaviour: { delayMs: 300, chunkDelayMs: 20 } }];
-      return [key, {}];
-    }),
-  );
-}
-
-function dyingAfter(requests: number): (request: FakeRequest) => 'dead' | 'healthy' {
-  let left = requests;
-  return () => (left-- > 0 ? 'healthy' : 'dead');
-}
-
-async function loadedBy(order: LoadOrder): Promise<LoadResult> {
-  const env = { PATH: process.env.PATH };
-  const child = fork(new URL('./load-process.ts', import.meta.url), { env });
-  const exit = once(child, 'exit');
-  onTestFinished(async () => {
-    child.kill('SIGKILL');
-    await exit;
-  });
-  child.send(order);
-  const [result] = await Promise.race([
-    once(child, 'message') as Promise<[LoadResult]>,
-    exit.then(([code]) => Promise.reject(new Error(`a process of the load ended with ${code}`))),
-  ]);
-  return result;
-}
 
 /** Runs the load, `disturb` beside it, and shows that each call was answered once and each lease reported once. */
 async function underLoad(disturb: (fake: FakeGemini, server: ServerProcess, dataDir: string) => Promise<void>) {
-  const keys = badPool();
+  const keys = badKeys();
   const fake = await startFakeGemini({ keys });
   onTestFinished(() => fake.close());
   const dataDir = tempDir();
@@ -60,8 +21,12 @@ async function underLoad(disturb: (fake: FakeGemini, server: ServerProcess, data
   onTestFinished(() => balancer.close());
   for (const key of Object.keys(keys)) await balancer.addKey(key);
 
-  const shared = { address: server.grpc, geminiUrl: fake.url, calls: CALLS_EACH, callers: CALLERS };
-  const loads = Array.from({ length: PROCESSES }, (_, index) => loadedBy({ ...shared, name: `process ${index}` }));
+  const place = { address: server.grpc };
+  const shared = { place, model: MODEL, geminiUrl: fake.url, calls: CALLS_EACH, callers: CALLERS };
+  const loads = Array.from(
+    { length: PROCESSES },
+    (_, index) => new LoadChild({ ...shared, name: `process ${index}` }).result,
+  );
   const [results] = await Promise.all([Promise.all(loads), disturb(fake, server, dataDir)]);
 
   expect(results.flatMap(({ wrong }) => wrong)).toEqual([]);

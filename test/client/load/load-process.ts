@@ -4,7 +4,9 @@ import { expectedAnswer } from '../../fake-gemini/index.ts';
 
 /** A process of an application: makes its calls, so many at once, closes its client and tells what came of them. */
 export interface LoadOrder {
-  address: string;
+  /** Of the balancer. */
+  place: { address: string } | { dataDir: string };
+  model: string;
   geminiUrl: string;
   /** In every prompt, so that no other process has the same. */
   name: string;
@@ -19,17 +21,15 @@ export interface LoadResult {
   wrong: string[];
 }
 
-const MODEL = 'gemini-2.5-flash';
-
 process.once('message', async (order: LoadOrder) => {
   const result = await load(order);
   process.send?.(result, () => process.disconnect());
 });
 
-async function load({ address, geminiUrl, name, calls, callers }: LoadOrder): Promise<LoadResult> {
+async function load({ place, model, geminiUrl, name, calls, callers }: LoadOrder): Promise<LoadResult> {
   // A call may meet every key that has died or is spent before it meets one that serves.
   await using balancer = createKeyBalancer({
-    address,
+    ...place,
     maxRetries: 25,
     genai: { httpOptions: { baseUrl: geminiUrl } },
   });
@@ -40,7 +40,7 @@ async function load({ address, geminiUrl, name, calls, callers }: LoadOrder): Pr
     while (next < calls) {
       const call = next++;
       const prompt = `call ${call} of ${name}`;
-      const got = await (call % 2 === 0 ? generated : streamed)(ai, prompt).catch(String);
+      const got = await (call % 2 === 0 ? generated : streamed)(ai, model, prompt).catch(String);
       if (got === expectedAnswer(prompt)) result.right++;
       else result.wrong.push(`${prompt}: ${got}`);
     }
@@ -49,13 +49,13 @@ async function load({ address, geminiUrl, name, calls, callers }: LoadOrder): Pr
   return result;
 }
 
-async function generated(ai: GoogleGenAI, prompt: string): Promise<string | undefined> {
-  return (await ai.models.generateContent({ model: MODEL, contents: prompt })).text;
+async function generated(ai: GoogleGenAI, model: string, prompt: string): Promise<string | undefined> {
+  return (await ai.models.generateContent({ model, contents: prompt })).text;
 }
 
-async function streamed(ai: GoogleGenAI, prompt: string): Promise<string> {
+async function streamed(ai: GoogleGenAI, model: string, prompt: string): Promise<string> {
   let text = '';
-  for await (const chunk of await ai.models.generateContentStream({ model: MODEL, contents: prompt })) {
+  for await (const chunk of await ai.models.generateContentStream({ model, contents: prompt })) {
     text += chunk.text ?? '';
   }
   return text;
