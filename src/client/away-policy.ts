@@ -8,7 +8,7 @@ import {
   type ReportResultResponse,
   ReportResultResponseSchema,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
-import { isAway } from './away.ts';
+import { inTime, isAway } from './away.ts';
 import type { Balancer, CallOptions } from './balancer.ts';
 import { KeyBalancerError } from './errors.ts';
 
@@ -98,12 +98,8 @@ async function patiently(
 ): Promise<AcquireKeyResponse> {
   const { maxWait } = request;
   const waitMs = maxWait === undefined ? 0 : Number(maxWait.seconds ?? 0n) * 1000 + (maxWait.nanos ?? 0) / 1e6;
-  try {
-    return await keyBalancer.acquireKey(request, { ...options, timeoutMs: options.timeoutMs ?? waitMs + PATIENCE_MS });
-  } catch (error) {
-    const isLate = error instanceof KeyBalancerError && error.code === 'DEADLINE_EXCEEDED';
-    throw isLate ? new KeyBalancerError(error.message, { code: 'UNAVAILABLE', cause: error }) : error;
-  }
+  const timeoutMs = Math.min(options.timeoutMs ?? Number.POSITIVE_INFINITY, waitMs + PATIENCE_MS);
+  return inTime(keyBalancer.acquireKey(request, { ...options, timeoutMs }));
 }
 
 let lastLease = 0;

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { AcquireKeyRequestSchema, Lease } from '../gen/keybalancer/v1/keybalancer_pb.ts';
-import { awayPauseMs, isAway } from './away.ts';
-import type { Balancer } from './balancer.ts';
+import { awayPauseMs, inTime, isAway } from './away.ts';
+import type { Balancer, CallOptions } from './balancer.ts';
 import { KeyBalancerError } from './errors.ts';
 
 /** How long one call tries to reach a balancer that answered before, and one that has not: its address may be wrong. */
@@ -43,9 +43,12 @@ export async function patientAcquire(balancer: Balancer, request: Request, conte
     for (;;) {
       const startedAt = performance.now();
       try {
-        const lease = await (mayWait
-          ? waitForLease(balancer, request, left.waitMs, signal)
-          : takeLease(balancer, { ...request, requestId }, context));
+        const timeoutMs = Math.max(1, (left.awayMs ?? PATIENCE_MS) - spentAway());
+        const lease = await inTime(
+          mayWait
+            ? waitForLease(balancer, request, left.waitMs, { signal, timeoutMs: left.waitMs + timeoutMs })
+            : takeLease(balancer, { ...request, requestId }, context, timeoutMs),
+        );
         answered.add(balancer);
         return lease;
       } catch (error) {
@@ -55,8 +58,10 @@ export async function patientAcquire(balancer: Balancer, request: Request, conte
           continue;
         }
         if (!isAway(error)) throw error;
-        awaySince ??= performance.now();
-        left.awayMs ??= answered.has(balancer) ? PATIENCE_MS : FIRST_PATIENCE_MS;
+        // One that was reached and did not answer has been away for all of the try.
+        const wasLate = (error as Error).cause instanceof KeyBalancerError;
+        awaySince ??= wasLate ? startedAt : performance.now();
+        left.awayMs ??= wasLate || answered.has(balancer) ? PATIENCE_MS : FIRST_PATIENCE_MS;
         if (spentAway() >= left.awayMs) throw error;
       } finally {
         if (mayWait) left.waitMs = Math.max(0, left.waitMs - (performance.now() - startedAt));
@@ -73,10 +78,10 @@ async function waitForLease(
   balancer: Balancer,
   request: Request,
   waitMs: number,
-  signal: AbortSignal | undefined,
+  options: CallOptions,
 ): Promise<Lease> {
   const maxWait = durationFromMs(Math.round(waitMs));
-  return leaseOf(await balancer.keyBalancer.acquireKey({ ...request, maxWait }, { signal }));
+  return leaseOf(await balancer.keyBalancer.acquireKey({ ...request, maxWait }, options));
 }
 
 /** With a request id: a lease whose answer was lost is found again. The request is not cancelled but left, so that no lease is lost. */
@@ -84,8 +89,9 @@ async function takeLease(
   balancer: Balancer,
   request: Request & { requestId: string },
   { signal, giveBack }: AcquireContext,
+  timeoutMs: number,
 ): Promise<Lease> {
-  const asking = balancer.keyBalancer.acquireKey(request).then(leaseOf);
+  const asking = balancer.keyBalancer.acquireKey(request, { timeoutMs }).then(leaseOf);
   if (signal === undefined) return asking;
   let leave = (): void => {};
   const left = new Promise<never>((_, reject) => {
