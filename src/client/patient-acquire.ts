@@ -38,6 +38,8 @@ export async function patientAcquire(balancer: Balancer, request: Request, conte
   // Answers of a balancer in this process are not lost, and an id costs as much as the pick.
   let requestId = balancer.inProcess ? '' : randomUUID();
   let awaySince: number | undefined;
+  /** Why it is away: what was said last, or, where nothing was said in the rest of the time, before. */
+  let trouble: unknown;
   const spentAway = (): number => (awaySince === undefined ? 0 : performance.now() - awaySince);
   try {
     for (;;) {
@@ -62,7 +64,8 @@ export async function patientAcquire(balancer: Balancer, request: Request, conte
         const wasLate = (error as Error).cause instanceof KeyBalancerError;
         awaySince ??= wasLate ? startedAt : performance.now();
         left.awayMs ??= wasLate || answered.has(balancer) ? PATIENCE_MS : FIRST_PATIENCE_MS;
-        if (spentAway() >= left.awayMs) throw error;
+        if (!wasLate || trouble === undefined) trouble = error;
+        if (spentAway() >= left.awayMs) throw trouble;
       } finally {
         if (mayWait) left.waitMs = Math.max(0, left.waitMs - (performance.now() - startedAt));
       }
