@@ -8,6 +8,7 @@
 export {
   type Attempt,
   type AwayOption,
+  type BatchOptions,
   type ClientEvent,
   type ClientEventType,
   type CredentialOptions,
@@ -23,6 +24,7 @@ export {
   type Judgement,
   type KeyBalancer,
   KeyBalancerError,
+  type KeyBalancerErrorFields,
   type KeyBalancerOptions,
   type LeasedKey,
   type LeaseEvent,

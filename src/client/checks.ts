@@ -1,3 +1,4 @@
+import { closest, distance } from 'fastest-levenshtein';
 import { invalidOption } from './errors.ts';
 
 /** A day: who waits longer has a mistake in his units. */
@@ -16,13 +17,26 @@ function shownNumber(value: unknown): string {
   return isNumeric ? String(value) : shownType(value);
 }
 
+/** Throws where something is no object, or has a name that is not known; then it says which name was meant, if one is near. */
 export function refuseUnknown(options: object, known: readonly string[], what = 'options'): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidOption(what, shownType(options), 'an object');
   }
   for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw invalidOption(`option "${name}"`, 'unknown', known.join(', '));
+    if (known.includes(name)) continue;
+    throw invalidOption(`option "${name}"`, 'unknown', `${known.join(', ')}${hintOf(name, known)}`);
   }
+}
+
+/** Which name was meant, if one is near. */
+function hintOf(name: string, known: readonly string[]): string {
+  const lower = name.toLowerCase();
+  const near = closest(
+    lower,
+    known.map((each) => each.toLowerCase()),
+  );
+  if (distance(lower, near) > Math.min(3, name.length / 2)) return '';
+  return `; did you mean "${known.find((each) => each.toLowerCase() === near)}"?`;
 }
 
 export function number(name: string, value: number | undefined, fallback: number, most: number): number {

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { shownType } from './checks.ts';
 import { invalidOption } from './errors.ts';
 
 /** Where a KeyBalancer is: a server's address, or a data dir. */
@@ -41,7 +42,36 @@ export function masterKeyOf(env: NodeJS.ProcessEnv = process.env): { value?: str
   };
 }
 
-/** Where a data dir that is opened in this process asks Gemini about keys: the SDK reads the second variable, too. */
+/**
+ * Where Gemini is, unless options say: the SDK reads the second variable, too. Throws INVALID_ARGUMENT where it is no place of Gemini's API:
+ * requests to it would fail one after the other, each with another key.
+ */
 export function geminiBaseUrlOf(env: NodeJS.ProcessEnv = process.env): string {
-  return env.KEYBALANCER_GEMINI_BASE_URL || env.GOOGLE_GEMINI_BASE_URL || 'https://generativelanguage.googleapis.com';
+  const name = env.KEYBALANCER_GEMINI_BASE_URL ? 'KEYBALANCER_GEMINI_BASE_URL' : 'GOOGLE_GEMINI_BASE_URL';
+  const url = env[name];
+  if (!url) return 'https://generativelanguage.googleapis.com';
+  checkBaseUrl('the base URL in the environment', url, ` (${name})`);
+  return url;
+}
+
+/** Throws INVALID_ARGUMENT where a base URL is none of an API that takes keys of Gemini. `from` says where it was found. */
+export function checkBaseUrl(name: string, url: unknown, from = ''): void {
+  const { protocol = '', hostname = '' } = (typeof url === 'string' && URL.parse(url)) || {};
+  if (!/^https?:$/.test(protocol)) {
+    throw invalidOption(
+      name,
+      typeof url === 'string' ? `${JSON.stringify(url)}${from}` : shownType(url),
+      'an http or https URL',
+    );
+  }
+  if (/(?:^|[.-])aiplatform\.googleapis\.com$/.test(hostname)) {
+    throw invalidOption(name, `of ${hostname}${from}`, 'a URL of the Gemini API: Vertex takes none of its keys');
+  }
+}
+
+/** What would make the SDK call Vertex, and does not here: the names of the variables that say so. */
+export function vertexVariables(env: NodeJS.ProcessEnv = process.env): string[] {
+  return ['GOOGLE_GENAI_USE_VERTEXAI', 'GOOGLE_GENAI_USE_ENTERPRISE'].filter(
+    (name) => env[name]?.toLowerCase() === 'true',
+  );
 }

@@ -10,17 +10,13 @@ export type { Attempt } from './attempts.ts';
 export type { AwayOption } from './away-policy.ts';
 export type { Balancer, CallOptions, UnaryCalls } from './balancer.ts';
 export type { ClientEventType, ListenerOf } from './client-events.ts';
+export type { GeminiFunction, KeyBalancer, KeyBalancer as GeminiWrapper } from './client-interface.ts';
 export { type ConnectOptions, connect } from './connect.ts';
 export type { CredentialOptions, TlsOptions } from './credentials.ts';
-export { KeyBalancerError, type ReasonName, type StatusName } from './errors.ts';
+export type { EmbeddedOptions } from './embedded.ts';
+export { KeyBalancerError, type KeyBalancerErrorFields, type ReasonName, type StatusName } from './errors.ts';
 export type { ClientEvent, ExhaustedEvent, LeaseEvent, ReportEvent, RetryEvent } from './events.ts';
-export {
-  createKeyBalancer,
-  createKeyBalancer as createGeminiWrapper,
-  type GeminiFunction,
-  type KeyBalancer,
-  type KeyBalancer as GeminiWrapper,
-} from './key-balancer.ts';
+export { createKeyBalancer, createKeyBalancer as createGeminiWrapper } from './key-balancer.ts';
 export type { ImportOptions, ImportSummary } from './key-file.ts';
 export type { BatchOptions, LeaseOptions } from './lease-options.ts';
 export type { GenAIOptions } from './leased-genai.ts';

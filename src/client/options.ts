@@ -1,5 +1,6 @@
 import type { AwayOption } from './away-policy.ts';
 import { LONGEST_MS, number, refuseUnknown, shownType, signal, text, whole } from './checks.ts';
+import { checkBaseUrl, geminiBaseUrlOf, vertexVariables } from './config.ts';
 import type { CredentialOptions } from './credentials.ts';
 import { invalidOption } from './errors.ts';
 import type { CallSettings } from './leased-call.ts';
@@ -213,6 +214,7 @@ export function checkGenAI(genai: GenAIOptions | undefined): void {
     }
   }
   if (given.vertexai) throw invalidOption('genai.vertexai', 'true', 'left out: Vertex takes no API keys of Gemini');
+  if (genai.httpOptions?.baseUrl !== undefined) checkBaseUrl('genai.httpOptions.baseUrl', genai.httpOptions.baseUrl);
   if (genai.httpOptions?.retryOptions !== undefined) {
     throw invalidOption(
       'genai.httpOptions.retryOptions',
@@ -220,4 +222,15 @@ export function checkGenAI(genai: GenAIOptions | undefined): void {
       'left out: the SDK would try the same key again, unseen; maxRetries and retryDelay say how often to try',
     );
   }
+}
+
+/** What the environment says of Gemini: refused where calls would go by it and cannot, and told where it counts for nothing. */
+export function checkEnvironment(genai: GenAIOptions): void {
+  if (genai.httpOptions?.baseUrl === undefined) geminiBaseUrlOf();
+  const vertex = vertexVariables();
+  if (vertex.length === 0) return;
+  process.emitWarning(
+    `${vertex.join(' and ')} in the environment changes nothing: calls go to the Gemini API, with leased keys`,
+    'KeyBalancerWarning',
+  );
 }
