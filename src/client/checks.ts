@@ -4,6 +4,12 @@ import { invalidOption } from './errors.ts';
 /** A day: who waits longer has a mistake in his units. */
 export const LONGEST_MS = 24 * 60 * 60_000;
 
+/** The most keys that a cache of decrypted keys can be told to keep. */
+export const MOST_CACHED = 10_000_000;
+
+/** The longest that a timer of Node waits. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** The kind of a value that is none of the allowed kinds, for a sentence. */
 export function shownType(value: unknown): string {
   if (value === undefined || value === null) return String(value);
@@ -65,4 +71,13 @@ export function texts(name: string, value: readonly string[] | undefined): strin
 export function signal(value: AbortSignal | undefined): AbortSignal | undefined {
   if (value === undefined || value instanceof AbortSignal) return value;
   throw invalidOption('signal', shownType(value), 'an AbortSignal');
+}
+
+export function oneOf(name: string, value: string | undefined, allowed: readonly string[]): void {
+  if (value === undefined || allowed.includes(value)) return;
+  throw invalidOption(name, typeof value === 'string' ? 'another text' : shownType(value), allowed.join(' or '));
+}
+
+export function fn(name: string, value: unknown): void {
+  if (typeof value !== 'function') throw invalidOption(name, shownType(value), 'a function');
 }

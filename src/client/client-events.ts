@@ -1,4 +1,4 @@
-import { shownType } from './checks.ts';
+import { fn, shownType } from './checks.ts';
 import { invalidOption } from './errors.ts';
 import type { ClientEvent } from './events.ts';
 
@@ -25,7 +25,7 @@ export class ClientEvents {
         Object.keys(this.#listeners).join(', '),
       );
     }
-    if (typeof listener !== 'function') throw invalidOption('listener', shownType(listener), 'a function');
+    fn('listener', listener);
     const listeners = this.#listeners[type];
     // Kept in an object of its own: who listens twice is told twice.
     const entry = { listener: listener as Listener };

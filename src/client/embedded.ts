@@ -16,7 +16,8 @@ import { VERSION } from '../server/version.ts';
 import { socketPath } from '../store/data-dir.ts';
 import { openStore } from '../store/open-store.ts';
 import { type Balancer, type CallOptions, type InvokeUnary, unaryCalls } from './balancer.ts';
-import { geminiBaseUrlOf } from './config.ts';
+import { fn, LONGEST_TIMER_MS, MOST_CACHED, number, oneOf, refuseUnknown, whole } from './checks.ts';
+import { checkBaseUrl, geminiBaseUrlOf } from './config.ts';
 import { cancelledError, closedError, KeyBalancerError } from './errors.ts';
 
 export interface EmbeddedOptions {
@@ -51,6 +52,7 @@ export async function openEmbedded({
   dataDir,
   ...options
 }: EmbeddedOptions & { dataDir: string }): Promise<EmbeddedBalancer> {
+  checkOptions(options);
   const warn = options.warn ?? ((message: string) => process.emitWarning(message, 'KeyBalancerWarning'));
   const store = await openStore({
     dataDir,
@@ -148,6 +150,15 @@ export async function openEmbedded({
   };
 }
 
+function checkOptions(options: EmbeddedOptions): void {
+  refuseUnknown(options, ['durability', 'masterKey', 'cacheSize', 'geminiBaseUrl', 'warn'], 'embedded');
+  oneOf('durability', options.durability, ['full', 'normal']);
+  if (options.masterKey !== undefined) refuseUnknown(options.masterKey, ['value', 'file'], 'masterKey');
+  if (options.cacheSize !== undefined) whole('cacheSize', options.cacheSize, 1, MOST_CACHED);
+  if (options.geminiBaseUrl !== undefined) checkBaseUrl('geminiBaseUrl', options.geminiBaseUrl);
+  if (options.warn !== undefined) fn('warn', options.warn);
+}
+
 type Serve = (request: Message, context: CallContext) => Promise<Message>;
 
 const NEVER_ABORTED = new AbortController().signal;
@@ -163,7 +174,7 @@ class EmbeddedCall implements CallContext {
   #signal: AbortSignal | undefined;
 
   constructor({ signal, timeoutMs, relaxed }: CallOptions, left?: AbortSignal) {
-    this.timeoutMs = timeoutMs;
+    this.timeoutMs = timeoutMs === undefined ? undefined : number('timeoutMs', timeoutMs, 0, LONGEST_TIMER_MS);
     this.relaxed = relaxed;
     this.#given = [signal, left].filter((each) => each !== undefined);
   }

@@ -6,19 +6,22 @@ import {
   type MemoryStats,
   type WatchHealthResponse,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { parseAddresses } from './address.ts';
 import { FALLBACK_KEY_ID } from './away-policy.ts';
-import { shownType, whole } from './checks.ts';
+import { fn as checkFunction, MOST_CACHED, whole } from './checks.ts';
 import { ClientConnection } from './client-connection.ts';
 import { ClientEvents, type ClientEventType, type ListenerOf } from './client-events.ts';
 import type { GeminiFunction, KeyBalancer } from './client-interface.ts';
 import { type Place, placeOf } from './config.ts';
-import { closedError, invalidOption, KeyBalancerError } from './errors.ts';
+import { credentialsOf } from './credentials.ts';
+import { closedError, KeyBalancerError } from './errors.ts';
 import type { ClientEvent } from './events.ts';
 import type { RetryBudget } from './genai/context.ts';
 import { createLeasedGenAI } from './genai/leased-client.ts';
 import { ResourceOrigins } from './genai/resource-origins.ts';
 import { within } from './genai/retries.ts';
 import { type ImportOptions, type ImportSummary, importKeyFile } from './key-file.ts';
+import { checkImport, checkNewKey } from './key-options.ts';
 import { type BatchOptions, checkedBatches, checkedLease, type LeaseOptions } from './lease-options.ts';
 import { leasedCall, timed } from './leased-call.ts';
 import type { GenAIOptions } from './leased-genai.ts';
@@ -29,7 +32,6 @@ import {
   checkEnvironment,
   checkedRetryOptions,
   checkGenAI,
-  checkNewKey,
   clientSettings,
   type KeyBalancerOptions,
   type RetryOptions,
@@ -43,7 +45,6 @@ import { type WatchOptions, watchHealth } from './watch.ts';
 
 /** Longest wait of getStats() for reports on their way. */
 const SETTLE_MS = 2_000;
-const MOST_CACHED = 10_000_000;
 
 /** Connects, or opens the data dir, with the first call. Throws when an option is not right. */
 export function createKeyBalancer(options: KeyBalancerOptions = {}): KeyBalancer {
@@ -65,6 +66,7 @@ class Client implements KeyBalancer {
     this.#settings = clientSettings(options);
     this.#place = placeOf(options);
     checkEnvironment(this.#settings.call.genai);
+    if ('address' in this.#place) credentialsOf(this.#settings.credentials, parseAddresses(this.#place.address));
     this.#budget = createRetryBudget(this.#settings.retryBudget);
     this.#connection = new ClientConnection(this.#place, this.#settings, () => this.#servedOne());
     this.#leases = new LeasesByHand(this.#connection, this.#notify);
@@ -101,6 +103,7 @@ class Client implements KeyBalancer {
   }
 
   withRetry<A extends unknown[], T>(fn: GeminiFunction<A, T>, options: RetryOptions = {}): (...args: A) => Promise<T> {
+    checkFunction('fn', fn);
     const settings = retrySettings(this.#settings.call, checkedRetryOptions(options));
     return (...args) => this.#call(settings, fn, args);
   }
@@ -167,7 +170,10 @@ class Client implements KeyBalancer {
     options: Omit<ImportOptions, 'pool' | 'source'> = {},
   ): Promise<ImportSummary> {
     const { pool } = this.#settings.call;
-    return this.#connection.run(({ balancer }) => importKeyFile(balancer, path, { ...options, pool, source }));
+    return this.#connection.run(({ balancer }) => {
+      checkImport(options);
+      return importKeyFile(balancer, path, { ...options, pool, source });
+    });
   }
 
   getStats(): Promise<GetStatsResponse> {
@@ -220,7 +226,7 @@ class Client implements KeyBalancer {
   };
 
   async #call<A extends unknown[], T>(settings: ClientSettings['call'], fn: GeminiFunction<A, T>, args: A): Promise<T> {
-    if (typeof fn !== 'function') throw invalidOption('fn', shownType(fn), 'a function');
+    checkFunction('fn', fn);
     const shared = { notify: this.#notify, budget: this.#budget };
     // From here on, so that it ends the waiting for a connection, too.
     const limited = timed(settings);

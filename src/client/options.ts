@@ -1,5 +1,16 @@
 import type { AwayOption } from './away-policy.ts';
-import { LONGEST_MS, number, refuseUnknown, shownType, signal, text, whole } from './checks.ts';
+import {
+  fn,
+  LONGEST_MS,
+  LONGEST_TIMER_MS,
+  MOST_CACHED,
+  number,
+  refuseUnknown,
+  shownType,
+  signal,
+  text,
+  whole,
+} from './checks.ts';
 import { checkBaseUrl, geminiBaseUrlOf, vertexVariables } from './config.ts';
 import type { CredentialOptions } from './credentials.ts';
 import { invalidOption } from './errors.ts';
@@ -140,7 +151,7 @@ export function clientSettings(options: KeyBalancerOptions): ClientSettings {
     away: checkedAway(away),
     retryBudget: number('retryBudget', retryBudget, 0.2, 1),
     maxProjects: maxProjects === undefined ? undefined : whole('maxProjects', maxProjects, 1, 64),
-    cacheSize: cacheSize === undefined ? undefined : whole('cacheSize', cacheSize, 1, 10_000_000),
+    cacheSize: cacheSize === undefined ? undefined : whole('cacheSize', cacheSize, 1, MOST_CACHED),
     autoSuccess,
     credentials: { ...(tls !== undefined && { tls }), ...(token !== undefined && { token }) },
   };
@@ -189,17 +200,6 @@ export function checkedRetryOptions(options: RetryOptions): RetryOptions {
   return options;
 }
 
-/** What a key is added with, as far as its types: the rest is the balancer's to judge. Never says what it was given. */
-export function checkNewKey(given: { apiKey: unknown; weight: unknown; source: unknown }): void {
-  for (const [name, type] of [
-    ['apiKey', 'string'],
-    ['weight', 'number'],
-    ['source', 'string'],
-  ] as const) {
-    if (typeof given[name] !== type) throw invalidOption(name, shownType(given[name]), `a ${type}`);
-  }
-}
-
 export function checkGenAI(genai: GenAIOptions | undefined): void {
   if (genai === undefined) return;
   if (typeof genai !== 'object' || genai === null) throw invalidOption('genai', shownType(genai), 'options of the SDK');
@@ -214,7 +214,10 @@ export function checkGenAI(genai: GenAIOptions | undefined): void {
     }
   }
   if (given.vertexai) throw invalidOption('genai.vertexai', 'true', 'left out: Vertex takes no API keys of Gemini');
-  if (genai.httpOptions?.baseUrl !== undefined) checkBaseUrl('genai.httpOptions.baseUrl', genai.httpOptions.baseUrl);
+  const { baseUrl, fetch, timeout } = genai.httpOptions ?? {};
+  if (baseUrl !== undefined) checkBaseUrl('genai.httpOptions.baseUrl', baseUrl);
+  if (fetch !== undefined) fn('genai.httpOptions.fetch', fetch);
+  number('genai.httpOptions.timeout', timeout, 0, LONGEST_TIMER_MS);
   if (genai.httpOptions?.retryOptions !== undefined) {
     throw invalidOption(
       'genai.httpOptions.retryOptions',
