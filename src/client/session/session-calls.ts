@@ -8,11 +8,12 @@ import {
 import type { CallOptions, InvokeUnary } from '../balancer.ts';
 import type { Credentials } from '../credentials.ts';
 import type { Endpoints } from '../endpoints.ts';
-import { cancelledError, closedError, KeyBalancerError } from '../errors.ts';
+import { cancelledError, closedError, type KeyBalancerError } from '../errors.ts';
 import { timeoutOf } from '../grpc-calls.ts';
 import type { ClientStream, StreamEnd } from './client-stream.ts';
 import { Fallback } from './fallback.ts';
 import { Lines } from './lines.ts';
+import { LoneCalls } from './lone-calls.ts';
 import { KIND_OF, Operation } from './operation.ts';
 import { beforeExit, notBeforeExit } from './parking.ts';
 import { type Judgement, judge, type Verdict } from './stream-end.ts';
@@ -46,6 +47,7 @@ export class SessionCalls implements OpenerEvents {
   readonly #opener: StreamOpener;
   readonly #lines = new Lines();
   readonly #fallback = new Fallback((why) => this.#warn(why));
+  readonly #lone: LoneCalls;
   readonly #streams = new Set<ClientStream>();
   /** Takes new operations. */
   #current: ClientStream | undefined;
@@ -53,8 +55,6 @@ export class SessionCalls implements OpenerEvents {
   #leaving: ClientStream | undefined;
   #tick: NodeJS.Immediate | undefined;
   #parking: NodeJS.Timeout | undefined;
-  /** Reports under way by calls of their own. */
-  #lone = 0;
   #closed = false;
   /** Told when something has ended. */
   #quiet: (() => void) | undefined;
@@ -62,6 +62,7 @@ export class SessionCalls implements OpenerEvents {
   constructor(options: SessionCallsOptions) {
     this.#options = options;
     this.#endpoints = options.endpoints;
+    this.#lone = new LoneCalls(options.single, this.#fallback, () => this.#quiet?.());
     this.#opener = new StreamOpener(options.endpoints, options.metadata, this);
   }
 
@@ -73,7 +74,7 @@ export class SessionCalls implements OpenerEvents {
   invoke(method: DescMethodUnary, request: Message, call: CallOptions): Promise<Message> {
     if (this.#closed) throw this.#closedError();
     if (call.signal?.aborted) throw cancelledError(call.signal);
-    if (this.#fallback.way !== 'stream') return this.#alone(method, request, call);
+    if (this.#fallback.way !== 'stream') return this.#lone.invoke(method, request, call);
     return this.#begin(method, request, call).answer;
   }
 
@@ -206,7 +207,7 @@ export class SessionCalls implements OpenerEvents {
       return;
     }
     if (this.#fallback.way !== 'stream') {
-      for (const operation of this.#lines.takeAll()) this.#goAlone(operation);
+      for (const operation of this.#lines.takeAll()) this.#lone.carry(operation);
       return;
     }
     const { reports, acquires, waiting } = this.#lines;
@@ -225,7 +226,7 @@ export class SessionCalls implements OpenerEvents {
   }
 
   #send(stream: ClientStream, operations: readonly Operation[]): void {
-    for (const operation of stream.send(operations)) this.#goAlone(operation);
+    for (const operation of stream.send(operations)) this.#lone.carry(operation);
   }
 
   /** What becomes of the operations of a stream that ended, and of streams. */
@@ -248,41 +249,14 @@ export class SessionCalls implements OpenerEvents {
       return;
     }
     // A fault in one operation takes the stream down: by themselves, the others are answered.
-    if (ALONE.has(verdict)) for (const operation of open) this.#goAlone(operation);
+    if (ALONE.has(verdict)) for (const operation of open) this.#lone.carry(operation);
     else for (const operation of open) operation.reject(error());
     // Those that had no room on it are no better off.
     if (verdict === 'unsent') for (const operation of this.#lines.takeAll()) operation.reject(error());
   }
 
-  #goAlone(operation: Operation): void {
-    if (operation.settled) return;
-    const { method, request, signal, timeLeftMs } = operation;
-    this.#alone(method, request, { signal, timeoutMs: timeLeftMs }).then(
-      (answer) => operation.resolve(answer),
-      (error: unknown) => operation.reject(error),
-    );
-  }
-
-  async #alone(method: DescMethodUnary, request: Message, call: CallOptions): Promise<Message> {
-    const inTrial = this.#fallback.way === 'trial';
-    const isReport = KIND_OF[method.localName] === 'report';
-    if (isReport) this.#lone++;
-    try {
-      const answer = await this.#options.single(method, request, call);
-      if (inTrial) this.#fallback.tried(true);
-      return answer;
-    } catch (error) {
-      // A refusal that gives its reason is an answer too.
-      if (inTrial) this.#fallback.tried(error instanceof KeyBalancerError && error.reason !== '');
-      throw error;
-    } finally {
-      if (isReport) this.#lone--;
-      this.#quiet?.();
-    }
-  }
-
   #isIdle(): boolean {
-    return this.#lone === 0 && ![...this.#streams].some(({ size }) => size > 0);
+    return this.#lone.reports === 0 && ![...this.#streams].some(({ size }) => size > 0);
   }
 
   async #until(condition: () => boolean, longestMs: number): Promise<void> {
