@@ -73,6 +73,8 @@ export class Pool {
   readonly modelUsage = new Map<string, ModelUsage>();
   acquiresRejected = 0;
   readonly failuresByClass: Record<string, number> = {};
+  /** Acquires that got no key, by reason, since the process began. */
+  readonly refusalsByReason: Record<string, number> = {};
   /** Keys that may serve an acquire that they could not serve when waiting acquires were last served. */
   readonly fresh = new Set<Key>();
   /** Lanes that whole projects came back to since. */

@@ -431,6 +431,8 @@ export interface PoolStatsView {
   models: ModelStatsView[];
   /** By ErrorClass name, such as RATE_LIMITED_MINUTE. */
   failuresByClass: Record<string, number>;
+  /** Acquires that got no key, by reason such as NO_KEY_AVAILABLE, since the process began. */
+  refusalsByReason: Record<string, number>;
   keysBySource: Record<string, number>;
   averageWeight: number;
 }

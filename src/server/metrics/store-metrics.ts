@@ -28,6 +28,7 @@ export function observeStore(meter: Meter, { store, open }: ServiceContext): voi
   const calls = counter('calls_reported_total', 'Calls to the provider that were reported; several to a kept lease.');
   const tokens = counter('tokens_total', 'Tokens that were reported, by kind.');
   const rejected = counter('acquires_rejected_total', 'Acquires that were refused a key.');
+  const refusals = counter('acquire_refusals_total', 'Acquires that were refused a key, by reason.');
   const failures = counter('failures_total', 'Reported failures by what the server made of them.');
   const acquireLatency = latency('acquire', 'from an acquire to its lease, waiting included');
   const providerLatency = latency('provider', 'that the provider took, as reported');
@@ -58,6 +59,9 @@ export function observeStore(meter: Meter, { store, open }: ServiceContext): voi
     result.observe(tokens, usage.outputTokens, { pool, kind: 'output' });
     result.observe(tokens, usage.cachedTokens, { pool, kind: 'cached' });
     result.observe(rejected, stats.acquiresRejected, { pool });
+    for (const [reason, count] of Object.entries(stats.refusalsByReason)) {
+      result.observe(refusals, count, { pool, reason: reason.toLowerCase() });
+    }
     for (const [name, count] of Object.entries(stats.failuresByClass)) {
       result.observe(failures, count, { pool, class: name.toLowerCase() });
     }

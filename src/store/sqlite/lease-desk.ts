@@ -133,6 +133,8 @@ export class LeaseDesk {
 
   #refused(pool: Pool, error: unknown): unknown {
     pool.acquiresRejected++;
+    const reason = error instanceof BalancerError ? error.reason : 'INTERNAL';
+    pool.refusalsByReason[reason] = (pool.refusalsByReason[reason] ?? 0) + 1;
     this.#context.engine.changes.poolUsage.add(pool);
     this.#context.committer.touch();
     return error;
