@@ -1,11 +1,10 @@
 import type { Command } from 'commander';
 import { CreateKeyResponseSchema } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CommandContext } from '../command-context.ts';
-import { CliError, EXIT } from '../exit-code.ts';
 import { messageJson, prettyJson } from '../json.ts';
+import { apiKeyOf } from '../key-argument.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions, numberOption } from '../options.ts';
 import type { Output } from '../output.ts';
-import { readSecret } from '../read-secret.ts';
 import { withBalancer } from '../with-balancer.ts';
 
 interface AddKeyOptions extends ClientOptions {
@@ -42,13 +41,7 @@ export function define(command: Command, { output }: CommandContext): void {
 }
 
 async function addKey(key: string, options: AddKeyOptions, output: Output): Promise<void> {
-  if (key.trim() === '') throw new CliError(EXIT.usage, 'KEY is empty; allowed: an API key, or - for standard input');
-  if (key !== '-') {
-    output.complain(
-      'the key is in the history of the shell now, and every user of this machine could see it; `add-key -` reads it from standard input',
-    );
-  }
-  const apiKey = key === '-' ? await readSecret('API key') : key;
+  const apiKey = await apiKeyOf(key, 'add-key', output);
   const { pool = 'default', weight, source, project = '', tier } = options;
   await withBalancer({ ...options, mayCreate: true }, output, async (balancer, signal) => {
     const response = await balancer.keyAdmin.createKey(

@@ -1,0 +1,30 @@
+import type { Balancer } from '../client/balancer.ts';
+import { CliError, EXIT } from './exit-code.ts';
+import type { Output } from './output.ts';
+import { readSecret } from './read-secret.ts';
+
+const KEY_ID = /^key-[0-9a-f]{8,}$/;
+
+/** Whether it names a key without showing it. */
+export function isKeyId(text: string): boolean {
+  return KEY_ID.test(text);
+}
+
+/** An API key from an argument, of which the user is warned, or by "-" from standard input or a hidden prompt. */
+export async function apiKeyOf(argument: string, command: string, output: Output): Promise<string> {
+  if (argument.trim() === '')
+    throw new CliError(EXIT.usage, 'KEY is empty; allowed: an API key, or - for standard input');
+  if (argument === '-') return readSecret('API key');
+  output.complain(
+    `the key is in the history of the shell now, and every user of this machine could see it; \`${command} -\` reads it from standard input`,
+  );
+  return argument;
+}
+
+/** The id of a key that is there: asked by an import that only checks, since the API tells keys by a hash of its own. */
+export async function keyIdOf(balancer: Balancer, apiKey: string, signal: AbortSignal): Promise<string> {
+  const { results } = await balancer.keyBalancer.importKeys({ keys: [{ apiKey }], validateOnly: true }, { signal });
+  const [result] = results;
+  if (result === undefined || result.keyId === '') throw new CliError(EXIT.failed, 'there is no such key');
+  return result.keyId;
+}
