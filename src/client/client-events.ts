@@ -2,19 +2,28 @@ import { fn, shownType } from './checks.ts';
 import { invalidOption } from './errors.ts';
 import type { ClientEvent } from './events.ts';
 
+/** The names of the events. */
 export type ClientEventType = ClientEvent['type'];
+
+/** What is called with each event of a type, before the call that it tells of goes on. */
 export type ListenerOf<T extends ClientEventType> = (event: Extract<ClientEvent, { type: T }>) => void;
 
 type Listener = (event: ClientEvent) => void;
 
 /** Tells who listens. What a listener throws reaches neither a call nor another listener: it is thrown on its own, as an uncaught error. */
 export class ClientEvents {
+  readonly #first: Listener;
   readonly #listeners: Record<ClientEventType, Set<{ listener: Listener }>> = {
     lease: new Set(),
     retry: new Set(),
     report: new Set(),
     exhausted: new Set(),
   };
+
+  /** `first` is told of everything, before the others. */
+  constructor(first: Listener) {
+    this.#first = first;
+  }
 
   /** The way to stop it. */
   on<T extends ClientEventType>(type: T, listener: ListenerOf<T>): () => void {
@@ -34,15 +43,18 @@ export class ClientEvents {
   }
 
   emit(event: ClientEvent): void {
+    tell(this.#first, event);
     // A copy: who begins to listen now is told of the next.
-    for (const { listener } of [...this.#listeners[event.type]]) {
-      try {
-        listener(event);
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
-    }
+    for (const { listener } of [...this.#listeners[event.type]]) tell(listener, event);
+  }
+}
+
+function tell(listener: Listener, event: ClientEvent): void {
+  try {
+    listener(event);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
   }
 }

@@ -20,12 +20,13 @@ import { fn, LONGEST_TIMER_MS, MOST_CACHED, number, oneOf, refuseUnknown, whole 
 import { checkBaseUrl, geminiBaseUrlOf } from './config.ts';
 import { cancelledError, closedError, KeyBalancerError } from './errors.ts';
 
+/** How a data dir is opened in this process. INVALID_ARGUMENT names what cannot be. */
 export interface EmbeddedOptions {
   /** full (default): what was acknowledged survives the loss of power; normal: the end of the process. */
   durability?: 'full' | 'normal';
-  /** The key that keys are sealed with: a value or a file. Default: master.key in the data dir, made on first use. */
+  /** The key that keys are sealed with: a value or the path of a file. Default: as the environment says, else master.key in the dir, made on first use. */
   masterKey?: { value?: string; file?: string };
-  /** Decrypted keys to keep in memory. Default: by the number of keys. */
+  /** Decrypted keys to keep in memory, 1 to 10,000,000. Default: by the number of keys. */
   cacheSize?: number;
   /** Where Gemini is asked about keys. Default: KEYBALANCER_GEMINI_BASE_URL, else GOOGLE_GEMINI_BASE_URL, else Google's. */
   geminiBaseUrl?: string | undefined;

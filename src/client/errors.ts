@@ -7,19 +7,29 @@ export type StatusName = Exclude<keyof typeof Code, 'OK'>;
 /** Name of an ErrorReason without its prefix, such as "NO_KEY_AVAILABLE"; newer servers may know others. "": none was given. */
 export type ReasonName = Exclude<keyof typeof ErrorReason, 'UNSPECIFIED'> | '' | (string & {});
 
+/** What a KeyBalancerError is made of. */
 export interface KeyBalancerErrorFields {
+  /** What kind of failure it is. */
   code: StatusName;
+  /** Why. Default: "". */
   reason?: ReasonName;
+  /** Milliseconds until a repeat can succeed. Default: unknown. */
   retryAfterMs?: number | undefined;
+  /** What it is about. Default: nothing. */
   metadata?: Readonly<Record<string, string>>;
+  /** Fields that were refused, and why. Default: none. */
   violations?: readonly { field: string; description: string }[];
+  /** The error that led to it. Default: none. */
   cause?: unknown;
 }
 
 /** A refusal by KeyBalancer, or a failure to reach it: the same from a server and from the embedded engine. */
 export class KeyBalancerError extends Error {
+  /** Tells it from other errors where `instanceof` cannot, as between two copies of the package. */
   override readonly name = 'KeyBalancerError';
+  /** What kind of failure it is: RESOURCE_EXHAUSTED and UNAVAILABLE pass, INVALID_ARGUMENT does not. */
   readonly code: StatusName;
+  /** Why. BALANCER_AWAY and OPERATION_CANCELLED come from the client, the others from the balancer. */
   readonly reason: ReasonName;
   /** Milliseconds until a repeat can succeed; undefined: unknown. */
   readonly retryAfterMs: number | undefined;
@@ -28,6 +38,7 @@ export class KeyBalancerError extends Error {
   /** Fields of the request that were refused, and why. */
   readonly violations: readonly { field: string; description: string }[];
 
+  /** For tests of one's own, such as one that lets a call fail. */
   constructor(message: string, fields: KeyBalancerErrorFields) {
     super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
     this.code = fields.code;

@@ -55,9 +55,10 @@ class Client implements KeyBalancer {
   readonly #place: Place;
   readonly #settings: ClientSettings;
   readonly #connection: ClientConnection;
-  readonly #events = new ClientEvents();
+  /** Neither a listener's mistake nor that of an exporter of telemetry is a reason to fail a call. */
+  readonly #events = new ClientEvents(createTelemetry());
+  readonly #notify = (event: ClientEvent): void => this.#events.emit(event);
   readonly #budget: RetryBudget;
-  readonly #telemetry = createTelemetry();
   readonly #origins = new ResourceOrigins();
   readonly #leases: LeasesByHand;
   #served = 0;
@@ -141,6 +142,10 @@ class Client implements KeyBalancer {
     );
   }
 
+  batchGetKeys(sizes: readonly number[], options: BatchOptions = {}): Promise<LeasedKey[][]> {
+    return this.leaseBatches(sizes, options);
+  }
+
   watchHealth(options: WatchOptions = {}): AsyncIterable<WatchHealthResponse> {
     const { ended } = this.#connection;
     return watchHealth(() => this.#connection.use(), { pool: this.#settings.call.pool, ended }, options);
@@ -212,18 +217,6 @@ class Client implements KeyBalancer {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-
-  /** Neither a listener's mistake nor that of an exporter of telemetry is a reason to fail a call. */
-  #notify = (event: ClientEvent): void => {
-    try {
-      this.#telemetry(event);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
-    }
-    this.#events.emit(event);
-  };
 
   async #call<A extends unknown[], T>(settings: ClientSettings['call'], fn: GeminiFunction<A, T>, args: A): Promise<T> {
     checkFunction('fn', fn);

@@ -17,7 +17,7 @@ import { invalidOption } from './errors.ts';
 import type { CallSettings } from './leased-call.ts';
 import type { GenAIOptions } from './leased-genai.ts';
 
-/** What one call may say for itself. Times in milliseconds. */
+/** What one call may say for itself. Times in milliseconds, at most a day. */
 export interface RetryOptions {
   /**
    * Tries after the first. 0 to 60; default 3. Each with another key: one whose failure is its own is never tried again in
@@ -28,45 +28,50 @@ export interface RetryOptions {
   retryDelay?: number;
   /** All waiting for a key to become free, in one call. Default: maxRetries x retryDelay. */
   maxWait?: number;
-  /** Gemini model, such as "gemini-2.5-flash": limits are counted by model. Default: any. */
+  /** Gemini model, such as "gemini-2.5-flash": limits are counted by model. Default: any. Requests of genai() name their own. */
   model?: string;
-  /** Ends the call at once, whatever the function does then: its requests, pauses and waiting. */
+  /** Ends the call at once, whatever the function does then: its requests, pauses and waiting. It rejects with the signal's reason. */
   signal?: AbortSignal;
   /**
    * The same, so many milliseconds after the call began; it rejects with a TimeoutError. Default: never. Requests of genai() have
-   * the SDK's own httpOptions.timeout and abortSignal instead.
+   * the SDK's own httpOptions.timeout, which is a time for each try, and abortSignal instead.
    */
   deadline?: number;
 }
 
+/** How a client finds its balancer, and what its calls do. Each is checked as the client is made: INVALID_ARGUMENT names what cannot be. */
 export interface KeyBalancerOptions extends Omit<RetryOptions, 'signal'>, CredentialOptions {
   /**
-   * HOST:PORT or unix:PATH of a server, or several, tried in their order. With neither address nor dataDir: KEYBALANCER_ADDRESS,
-   * else the default data dir.
+   * HOST:PORT or unix:PATH of a server, or up to 64, tried in their order. Not together with dataDir. With neither: KEYBALANCER_ADDRESS,
+   * else KEYBALANCER_DATA_DIR, else the default data dir, $XDG_DATA_HOME/keybalancer or ~/.local/share/keybalancer.
    */
   address?: string | readonly string[];
-  /** A data dir: whoever owns it is joined, a server or another process like this, else this process owns it and lets others join. */
+  /**
+   * A directory with the keys, made if it is not there: whoever owns it is joined, a server or another process like this, else this process
+   * owns it and lets others join. Its master key: KEYBALANCER_MASTER_KEY, KEYBALANCER_MASTER_KEY_FILE, else a file in it.
+   */
   dataDir?: string;
   /**
-   * While the balancer is away, such as for a restart: "wait" (default) tries for 10 s in all to get a key, or for 2 s before the
-   * first key was had, since the address may be wrong, and then rejects with code UNAVAILABLE; "fail" rejects at once, reason
-   * BALANCER_AWAY; { fallbackKey } calls with a key of one's own until the balancer is back.
+   * While the balancer is away, such as for a restart: "wait" (default) tries for 10 s in all to get a key, or for 2 s where
+   * nobody answers at the address and no key was had before, since it may be wrong, and then rejects with code UNAVAILABLE; "fail" rejects with reason BALANCER_AWAY, at
+   * once or, where a server is reached and does not answer, after 2 s; { fallbackKey } calls with a key of one's own until the balancer is back.
    */
   away?: AwayOption;
   /**
    * Share of calls that may be repeated for trouble of the provider's, 0 to 1, so that an outage does not multiply the load: a repeat
-   * costs one, a call that ends well earns so much, and ten may be made in advance; 0: none. Default 0.2. What is a key's own fault is repeated with another key in any case.
+   * costs one, a call that ends well earns so much, and ten may be made in advance; 0: none. Default 0.2. What is a key's own fault
+   * is repeated with another key in any case.
    */
   retryBudget?: number;
   /** Projects in which a file or another resource of unknown origin is looked for. 1 to 64; default 8. */
   maxProjects?: number;
-  /** Of a data dir that is opened in this process: decrypted keys to keep in memory. Default: by the number of keys. */
+  /** Of a data dir that is opened in this process: decrypted keys to keep in memory, 1 to 10,000,000. Default: by the number of keys. */
   cacheSize?: number;
   /** Keys that end unreported count as having done well: a setting of the pool, made with the first call. Default: as it is. */
   autoSuccess?: boolean;
-  /** Pool to lease from. Default: "default". */
+  /** Pool to lease from. It must be there; "default", which is the default, always is. CreatePool of the service makes one. */
   pool?: string;
-  /** Options for the SDK, such as httpOptions.baseUrl; without those that name who pays. */
+  /** Options for the SDK, such as httpOptions.baseUrl; without those that name who pays, and without httpOptions.retryOptions. */
   genai?: GenAIOptions;
 }
 

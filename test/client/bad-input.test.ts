@@ -246,6 +246,15 @@ test.each([
   expect(error.message).toContain(message);
 });
 
+test("the predecessor's names do the same: batchGetKeys() leases batches", async () => {
+  vi.stubEnv('KEYBALANCER_MASTER_KEY', '00'.repeat(32));
+  const { wrapper } = await bench({ dataDir: tempDir() }, Object.fromEntries(apiKeys(3).map((key) => [key, {}])));
+  const batches = await wrapper.batchGetKeys([1, 3], { model: MODEL });
+  expect(batches.map((keys) => new Set(keys.map(({ keyId }) => keyId)).size)).toEqual([1, 3]);
+  await Promise.all(batches.flat().map((key) => key[Symbol.asyncDispose]()));
+  expect(await endings(wrapper)).toEqual({ acquired: 4, unused: 4 });
+});
+
 test('what is to be wrapped is refused at once where it is no function', async () => {
   await using balancer = createKeyBalancer({ address: ADDRESS });
   expect(thrownBy(() => balancer.withRetry(undefined as never)).message).toBe('fn is undefined; allowed: a function');
@@ -262,6 +271,7 @@ test('a closed client refuses all that would need a balancer, whatever it offers
     withRetry: () => wrapped(),
     lease: () => balancer.lease(),
     leaseBatches: () => balancer.leaseBatches([1]),
+    batchGetKeys: () => balancer.batchGetKeys([1]),
     watchHealth: () => watch.next(),
     addKey: () => balancer.addKey(ONE),
     importKeysFromFile: () => balancer.importKeysFromFile('/nowhere'),
