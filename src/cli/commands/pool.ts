@@ -1,0 +1,175 @@
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { Command } from 'commander';
+import type { Balancer } from '../../client/balancer.ts';
+import {
+  CreatePoolResponseSchema,
+  ListPoolsResponseSchema,
+  type Pool,
+  type PoolSchema,
+  Selection,
+  UpdatePoolResponseSchema,
+} from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { CommandContext } from '../command-context.ts';
+import { durationOption } from '../duration-option.ts';
+import { CliError, EXIT } from '../exit-code.ts';
+import { messageJson, prettyJson } from '../json.ts';
+import { addClientOptions, addHelpExamples, type ClientOptions, numberOption, wordOption } from '../options.ts';
+import type { Output } from '../output.ts';
+import { Table } from '../table.ts';
+import { withBalancer } from '../with-balancer.ts';
+import { duration } from '../words.ts';
+
+const SELECTIONS = { 'weighted-lru': Selection.WEIGHTED_LRU, 'until-spent': Selection.UNTIL_SPENT };
+type SelectionName = keyof typeof SELECTIONS;
+const MOST = 1_000_000;
+
+interface PoolOptions extends ClientOptions {
+  defaultLeaseTtl?: Pool['defaultLeaseTtl'];
+  maxLeaseTtl?: Pool['maxLeaseTtl'];
+  maxConcurrentLeases?: number;
+  maxTotalLeases?: number;
+  maxWaiting?: number;
+  description?: string;
+  autoSuccess?: 'on' | 'off';
+  selection?: SelectionName;
+}
+
+export function define(command: Command, { output }: CommandContext): void {
+  addHelpExamples(command.helpCommand(false), 'pool list', 'pool create batch --max-concurrent-leases 2');
+  const subcommand = (name: string, summary: string): Command =>
+    addClientOptions(command.command(name).summary(summary).description(`${summary}.`).helpOption('--help', 'explain'));
+  const listed = subcommand('list', 'Show pools and their settings').action((options: ClientOptions) =>
+    list(options, output),
+  );
+  addHelpExamples(listed, 'pool list', 'pool list --json').addHelpText(
+    'after',
+    '\n--json prints ListPoolsResponse of the API in protobuf JSON, all pages as one.',
+  );
+  const created = withSettings(subcommand('create', 'Add a pool'))
+    .argument('<NAME>', 'a small letter, then at most 62 of small letters, digits and hyphens')
+    .action((name: string, options: PoolOptions) => createPool(name, options, output));
+  addHelpExamples(created, 'pool create batch --max-concurrent-leases 2 --selection until-spent').addHelpText(
+    'after',
+    '\n--json prints CreatePoolResponse of the API in protobuf JSON.',
+  );
+  const updated = withSettings(subcommand('update', 'Change settings of a pool'))
+    .argument('<NAME>', 'the pool')
+    .action((name: string, options: PoolOptions) => updatePool(name, options, output));
+  addHelpExamples(updated, 'pool update default --default-lease-ttl 90s').addHelpText(
+    'after',
+    '\nSettings that are not named stay as they are.\n--json prints UpdatePoolResponse of the API in protobuf JSON.',
+  );
+  const deleted = subcommand('delete', 'Delete a pool, which must hold no key')
+    .argument('<NAME>', 'the pool')
+    .action((name: string, options: ClientOptions) => deletePool(name, options, output));
+  addHelpExamples(deleted, 'pool delete batch').addHelpText('after', '\n--json prints {}.');
+}
+
+function withSettings(command: Command): Command {
+  const number = (flag: string, what: string): Command =>
+    command.option(`${flag} <N>`, what, numberOption(flag, { least: 0, most: MOST, whole: true }));
+  command
+    .option('--default-lease-ttl <TIME>', 'of leases that name none, such as 2m', durationOption('--default-lease-ttl'))
+    .option('--max-lease-ttl <TIME>', 'longest that a caller may ask for', durationOption('--max-lease-ttl'));
+  number('--max-concurrent-leases', 'leases of one key at once, unless the key has its own cap; 0: no limit');
+  number('--max-total-leases', 'leases of all keys together; 0: no limit');
+  number('--max-waiting', 'acquires that may wait; beyond it they fail at once');
+  return command
+    .option('--description <TEXT>', 'for people')
+    .option(
+      '--auto-success <on|off>',
+      'whether a lease that ends unreported counts as a success',
+      wordOption('--auto-success', ['on', 'off']),
+    )
+    .option(
+      '--selection <weighted-lru|until-spent>',
+      'who is next: in turn by weight, or of one project until it is spent',
+      wordOption('--selection', Object.keys(SELECTIONS) as SelectionName[]),
+    );
+}
+
+/** Fields that were named, and their paths. */
+function settingsOf(options: PoolOptions): { pool: MessageInitShape<typeof PoolSchema>; paths: string[] } {
+  const { defaultLeaseTtl, maxLeaseTtl, maxConcurrentLeases, maxTotalLeases, maxWaiting, description } = options;
+  const { autoSuccess, selection } = options;
+  const named = Object.entries({
+    defaultLeaseTtl,
+    maxLeaseTtl,
+    maxConcurrentLeases,
+    maxTotalLeases,
+    maxWaiting,
+    description,
+    autoSuccess: autoSuccess && autoSuccess === 'on',
+    selection: selection && SELECTIONS[selection],
+  }).filter(([, value]) => value !== undefined);
+  const paths = named.map(([name]) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+  return { pool: Object.fromEntries(named), paths };
+}
+
+async function createPool(name: string, options: PoolOptions, output: Output): Promise<void> {
+  await withBalancer({ ...options, mayCreate: true }, output, async (balancer, signal) => {
+    const response = await balancer.keyAdmin.createPool(
+      { pool: { ...settingsOf(options).pool, pool: name } },
+      { signal },
+    );
+    if (options.json) return output.line(prettyJson(messageJson(CreatePoolResponseSchema, response)));
+    await output.line(`added pool ${name}`);
+  });
+}
+
+async function updatePool(name: string, options: PoolOptions, output: Output): Promise<void> {
+  const { pool, paths } = settingsOf(options);
+  if (paths.length === 0) throw new CliError(EXIT.usage, 'no setting is named; see --help for those there are');
+  await withBalancer(options, output, async (balancer, signal) => {
+    const response = await balancer.keyAdmin.updatePool(
+      { pool: { ...pool, pool: name }, updateMask: { paths } },
+      { signal },
+    );
+    if (options.json) return output.line(prettyJson(messageJson(UpdatePoolResponseSchema, response)));
+    await output.line(`changed ${paths.join(', ')} of pool ${name}`);
+  });
+}
+
+async function deletePool(name: string, options: ClientOptions, output: Output): Promise<void> {
+  await withBalancer(options, output, async (balancer, signal) => {
+    await balancer.keyAdmin.deletePool({ pool: name }, { signal });
+    await output.line(options.json ? '{}' : `deleted pool ${name}`);
+  });
+}
+
+async function list(options: ClientOptions, output: Output): Promise<void> {
+  await withBalancer(options, output, async (balancer, signal) => {
+    const pools = await allPools(balancer, signal);
+    if (options.json) {
+      const response = create(ListPoolsResponseSchema, { pools });
+      return output.line(prettyJson(messageJson(ListPoolsResponseSchema, response)));
+    }
+    const limit = (value: number): string => (value === 0 ? '-' : String(value));
+    await new Table<Pool>(output, [
+      { title: 'POOL', value: ({ pool }) => pool },
+      { title: 'KEYS', value: ({ stats }) => String(stats?.totalKeys ?? 0), right: true },
+      { title: 'TTL', value: ({ defaultLeaseTtl }) => duration(defaultLeaseTtl), right: true },
+      { title: 'MAX TTL', value: ({ maxLeaseTtl }) => duration(maxLeaseTtl), right: true },
+      { title: 'PER KEY', value: ({ maxConcurrentLeases }) => limit(maxConcurrentLeases), right: true },
+      { title: 'TOTAL', value: ({ maxTotalLeases }) => limit(maxTotalLeases), right: true },
+      { title: 'MAX WAITING', value: ({ maxWaiting }) => String(maxWaiting), right: true },
+      {
+        title: 'SELECTION',
+        value: ({ selection }) => (selection === Selection.UNTIL_SPENT ? 'until-spent' : 'weighted-lru'),
+      },
+      { title: 'AUTO SUCCESS', value: ({ autoSuccess }) => (autoSuccess ? 'on' : 'off') },
+      { title: 'DESCRIPTION', value: ({ description }) => description || '-' },
+    ]).rows(pools);
+  });
+}
+
+async function allPools(balancer: Balancer, signal: AbortSignal): Promise<Pool[]> {
+  const pools: Pool[] = [];
+  let pageToken = '';
+  do {
+    const page = await balancer.keyAdmin.listPools({ pageSize: 1000, pageToken }, { signal });
+    pools.push(...page.pools);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  return pools;
+}
