@@ -118,7 +118,8 @@ class Bench {
     const { items: keys } = await this.store.listKeys(everyKey);
     const { items: leases } = await this.store.listLeases({ pool: '', keyId: '', after: '', limit: 10_000 });
     const { total } = await this.store.stats({ pools: [], includeModels: false });
-    const { acquireLatency: _, providerLatency: __, ...counts } = total;
+    // Since the process began.
+    const { acquireLatency: _, providerLatency: __, refusalsByReason: ___, ...counts } = total;
     return {
       keys: keys
         .toSorted((a, b) => (a.keyId < b.keyId ? -1 : 1))
