@@ -1,8 +1,10 @@
 /** One try of a call, for whoever reads an error: names the key by its id, never by itself. */
 export interface Attempt {
+  /** The key's id; "fallback": the fallback key. */
   keyId: string;
   /** ErrorClass name, such as "RATE_LIMITED_MINUTE"; "UNKNOWN" when the balancer could not be told of it. */
   errorClass: string;
+  /** Milliseconds from the request until it failed. */
   latencyMs: number;
 }
 

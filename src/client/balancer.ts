@@ -9,10 +9,11 @@ import {
 } from '@bufbuild/protobuf';
 import type { KeyAdminService, KeyBalancerService } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 
+/** How one call of the service is made. */
 export interface CallOptions {
   /** Gives the call up: it rejects with code CANCELLED, and a waiting acquire takes no key. */
   signal?: AbortSignal | undefined;
-  /** Longest time for the call, in milliseconds; then it rejects with code DEADLINE_EXCEEDED. */
+  /** Longest time for the call, in milliseconds, 0 to 2147483647; then it rejects with code DEADLINE_EXCEEDED. */
   timeoutMs?: number | undefined;
   /** Of a report that nobody waits for: it may wait up to 10 ms for others to go with it. */
   relaxed?: boolean | undefined;
@@ -23,19 +24,23 @@ export type UnaryCalls<S extends DescService> = {
   readonly [M in keyof S['method'] as S['method'][M] extends DescMethodUnary ? M : never]: UnaryCall<S['method'][M]>;
 };
 
-type UnaryCall<M> =
+/** A method that takes one message and answers with one. */
+export type UnaryCall<M> =
   M extends DescMethodUnary<infer I, infer O>
     ? (request: MessageInitShape<I>, options?: CallOptions) => Promise<MessageShape<O>>
     : never;
 
-type ServerStreamingCall<M> =
+/** A method that takes one message and answers with many. */
+export type ServerStreamingCall<M> =
   M extends DescMethodServerStreaming<infer I, infer O>
     ? (request: MessageInitShape<I>, options?: CallOptions) => AsyncIterable<MessageShape<O>>
     : never;
 
 /** A KeyBalancer to talk to: a server somewhere, or the engine in this very process. */
 export interface Balancer {
+  /** Leases, reports, imports and stats. */
   readonly keyBalancer: UnaryCalls<typeof KeyBalancerService>;
+  /** Keys, pools, leases, quotas and imports, for those who run it. */
   readonly keyAdmin: UnaryCalls<typeof KeyAdminService>;
   /** Begins with the first step of the iteration, and ends with it. */
   readonly watchHealth: ServerStreamingCall<typeof KeyBalancerService.method.watchHealth>;

@@ -1,5 +1,6 @@
 import { socketPath } from '../store/data-dir.ts';
 import type { Balancer } from './balancer.ts';
+import { refuseUnknown } from './checks.ts';
 import { masterKeyOf, placeOf } from './config.ts';
 import type { EmbeddedOptions } from './embedded.ts';
 import { connectRemote, type RemoteOptions } from './remote.ts';
@@ -7,6 +8,7 @@ import type { SharedDir } from './shared/member.ts';
 import { openShared } from './shared/shared-balancer.ts';
 import { openVisit } from './shared/visit.ts';
 
+/** Which KeyBalancer, and the way to it. */
 export interface ConnectOptions {
   /** HOST:PORT or unix:PATH of a server, or of several, tried in their order. */
   address?: string | readonly string[] | undefined;
@@ -23,8 +25,11 @@ export interface ConnectOptions {
   visit?: boolean | undefined;
 }
 
+const CONNECT_OPTIONS = ['address', 'remote', 'dataDir', 'embedded', 'visit'];
+
 /** The KeyBalancer at an address or of a data dir; with neither, the one that the environment names, else that of the default data dir. */
 export async function connect(options: ConnectOptions = {}): Promise<Balancer> {
+  refuseUnknown(options, CONNECT_OPTIONS);
   const place = placeOf(options);
   if ('address' in place) return connectRemote(place.address, options.remote);
   const dir = sharedDir(place.dataDir, options.embedded);

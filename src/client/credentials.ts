@@ -11,11 +11,13 @@ export interface TlsOptions {
   ca?: string | undefined;
   /** What this client shows of itself (mTLS), with its `key`. */
   cert?: string | undefined;
+  /** The key of `cert`. Secret. */
   key?: string | undefined;
   /** The name that the server's certificate must have. Default: the host of the address; "localhost" for a unix socket. */
   serverName?: string | undefined;
 }
 
+/** How a server is told from others, and what it is shown. Of a data dir they count for nothing. */
 export interface CredentialOptions {
   /** true: with the authorities that Node trusts. Default: no TLS. */
   tls?: boolean | TlsOptions | undefined;

@@ -8,7 +8,7 @@
  */
 export type { Attempt } from './attempts.ts';
 export type { AwayOption } from './away-policy.ts';
-export type { Balancer, CallOptions, UnaryCalls } from './balancer.ts';
+export type { Balancer, CallOptions, ServerStreamingCall, UnaryCall, UnaryCalls } from './balancer.ts';
 export type { ClientEventType, ListenerOf } from './client-events.ts';
 export type { GeminiFunction, KeyBalancer, KeyBalancer as GeminiWrapper } from './client-interface.ts';
 export { type ConnectOptions, connect } from './connect.ts';

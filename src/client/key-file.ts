@@ -11,6 +11,7 @@ export interface KeyImporter {
   readonly keyBalancer: Pick<Balancer['keyBalancer'], 'importKeys'>;
 }
 
+/** How keys are imported. */
 export interface ImportOptions {
   /** Default: "default". */
   pool?: string;
@@ -23,6 +24,7 @@ export interface ImportOptions {
   onConflict?: 'keep' | 'update';
   /** Check only, change nothing. */
   validateOnly?: boolean;
+  /** Ends the import: it rejects with code CANCELLED, and what was imported stays. */
   signal?: AbortSignal;
   /** Told what came of the import so far, after each call of ImportKeys. */
   onProgress?: (summary: Readonly<ImportSummary>) => void;
@@ -30,10 +32,13 @@ export interface ImportOptions {
 
 /** What came of an import. new + updated + skipped + rejected = the keys read. */
 export interface ImportSummary {
+  /** Keys that were not there before. */
   new: number;
+  /** Keys that were there and were changed. */
   updated: number;
   /** There already, or twice in the import. */
   skipped: number;
+  /** Lines that are no key, or have no weight that can be. */
   rejected: number;
   /** Why, by line number; the first 1,000. Never the key. */
   rejections: { line: number; reason: string }[];

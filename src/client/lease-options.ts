@@ -7,13 +7,17 @@ export interface LeaseOptions {
   model?: string;
   /** Same value: same key while it is free and well. */
   affinityKey?: string;
+  /** Google Cloud project that the key must be of, such as the one that has a file. */
   requireProject?: string;
+  /** Keys that are not wanted, by id, such as those that failed before. At most 64. */
   excludeKeyIds?: readonly string[];
+  /** Projects whose keys are not wanted. At most 64. */
   excludeProjects?: readonly string[];
   /** Expected input tokens, for limits of tokens a minute. */
   estimatedTokens?: number;
   /** Milliseconds to wait for a key; default: the client's maxWait, else 0. */
   maxWait?: number;
+  /** Ends the waiting: it rejects with the signal's reason, and takes no key. */
   signal?: AbortSignal;
 }
 

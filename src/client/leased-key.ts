@@ -24,8 +24,11 @@ interface Told {
 
 /** What became of a call, in numbers. */
 export interface Usage {
+  /** Tokens of the request: promptTokenCount. Default: 0, which says nothing. */
   inputTokens?: number;
+  /** Tokens of the answer and of thoughts. */
   outputTokens?: number;
+  /** Those of inputTokens that came from a cache. */
   cachedTokens?: number;
 }
 
@@ -37,7 +40,9 @@ export interface Judgement {
   retry: boolean;
   /** Milliseconds to wait before. */
   delayMs: number;
+  /** Keys to leave out then, for lease({ excludeKeyIds }). */
   excludeKeyIds: readonly string[];
+  /** Projects to leave out then. */
   excludeProjects: readonly string[];
 }
 
@@ -48,13 +53,17 @@ export interface Judgement {
 export interface LeasedKey extends AsyncDisposable {
   /** The Gemini API key. Secret; not enumerable, so that no log shows it. */
   readonly apiKey: string;
+  /** Names the key in events, stats and the command line. */
   readonly keyId: string;
-  /** "": unknown. */
+  /** Google Cloud project of the key; "": unknown. */
   readonly project: string;
+  /** Pool that it was leased from. */
   readonly pool: string;
+  /** Gemini model that it was leased for; "": any. */
   readonly model: string;
+  /** What the key is labelled with, by whoever added it. */
   readonly labels: Readonly<Record<string, string>>;
-  /** The call did well. */
+  /** The call did well. Later reports do nothing. */
   succeeded(usage?: Usage): Promise<void>;
   /**
    * What was thrown, or the answer: a Response of fetch, or its status and body as `{ status, body }`. The balancer judges it. A

@@ -1,14 +1,16 @@
 import { KeyAdminService, KeyBalancerService } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { parseAddresses } from './address.ts';
 import { type Balancer, type InvokeUnary, unaryCalls } from './balancer.ts';
+import { LONGEST_TIMER_MS, number, refuseUnknown } from './checks.ts';
 import { type CredentialOptions, credentialsOf } from './credentials.ts';
 import { Endpoints } from './endpoints.ts';
 import { invalidOption } from './errors.ts';
 import { GrpcCalls } from './grpc-calls.ts';
 import { SessionCalls } from './session/session-calls.ts';
 
+/** How a server is reached, and how long it is waited for. */
 export interface RemoteOptions extends CredentialOptions {
-  /** For a call that says nothing else, in milliseconds; one that may wait for a key gets its max_wait on top. Default: 30 s. */
+  /** For a call that says nothing else, in milliseconds, 0 to 2147483647; one that may wait for a key gets its max_wait on top. Default: 30 s. */
   timeoutMs?: number | undefined;
   /**
    * How acquires, reports and renewals travel: on one Session stream, or each as a call of its own. Default: session, which
@@ -17,6 +19,7 @@ export interface RemoteOptions extends CredentialOptions {
   transport?: 'session' | 'unary' | undefined;
 }
 
+const REMOTE_OPTIONS = ['timeoutMs', 'transport', 'tls', 'token'];
 const TRANSPORTS = ['session', 'unary'];
 
 /**
@@ -24,7 +27,9 @@ const TRANSPORTS = ['session', 'unary'];
  * whenever it must. Nothing of it keeps the process alive but calls that run, and the stream for half a second after the last.
  */
 export function connectRemote(address: string | readonly string[], options: RemoteOptions = {}): Balancer {
-  const { timeoutMs = 30_000, transport = 'session' } = options;
+  refuseUnknown(options, REMOTE_OPTIONS, 'remote');
+  const { transport = 'session' } = options;
+  const timeoutMs = number('remote.timeoutMs', options.timeoutMs, 30_000, LONGEST_TIMER_MS);
   if (!TRANSPORTS.includes(transport)) throw invalidOption('transport', String(transport), TRANSPORTS.join(', '));
   const addresses = parseAddresses(address);
   const credentials = credentialsOf(options, addresses);

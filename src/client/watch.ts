@@ -5,6 +5,7 @@ import { signal as checkedSignal, refuseUnknown, text, texts, whole } from './ch
 import { closedError } from './errors.ts';
 import { resumedWatch } from './shared/resumed-watch.ts';
 
+/** What is watched. */
 export interface WatchOptions {
   /** Default: the client's pool. */
   pools?: readonly string[];

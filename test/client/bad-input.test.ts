@@ -288,3 +288,16 @@ test('a closed client refuses all that would need a balancer, whatever it offers
     expect(error).toMatchObject({ code: 'FAILED_PRECONDITION', message: 'the client of this KeyBalancer is closed' });
   }
 });
+
+test.each<[object, string]>([
+  [
+    { adress: ADDRESS },
+    'option "adress" is unknown; allowed: address, remote, dataDir, embedded, visit; did you mean "address"?',
+  ],
+  [{ address: ADDRESS, remote: { timeout: 1 } }, 'option "timeout" is unknown; allowed: timeoutMs,'],
+  ...NO_NUMBERS.map(
+    (timeoutMs) => [{ address: ADDRESS, remote: { timeoutMs } }, 'remote.timeoutMs is '] as [object, string],
+  ),
+])('connect() refuses %o', async (options, message) => {
+  expect((await rejectionOf(() => connect(options))).message).toContain(message);
+});
