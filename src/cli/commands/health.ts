@@ -1,16 +1,11 @@
 import { enumToJson } from '@bufbuild/protobuf';
 import type { Command } from 'commander';
-import {
-  ErrorClass,
-  ErrorClassSchema,
-  KeyState,
-  KeyStateSchema,
-  type PoolStats,
-} from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass, ErrorClassSchema, KeyState, type PoolStats } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { allKeys } from '../all-keys.ts';
 import type { CommandContext } from '../command-context.ts';
 import { endInWords } from '../end-in-words.ts';
 import { CliError, EXIT } from '../exit-code.ts';
+import { poolCountsJson, restingJson } from '../health-json.ts';
 import { prettyJson } from '../json.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions } from '../options.ts';
 import type { Output } from '../output.ts';
@@ -83,30 +78,14 @@ function complaint({ pool, totalKeys }: PoolStats): string {
 
 function healthJson({ where, version, pools, resting, learnedProjects }: HealthReport): unknown {
   const now = Date.now();
-  const time = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
   return {
     healthy: pools.every(({ healthy }) => healthy),
     where,
     version,
-    pools: pools.map(({ healthy, stats }) => ({
-      pool: stats.pool,
-      healthy,
-      totalKeys: Number(stats.totalKeys),
-      availableKeys: Number(stats.availableKeys),
-      coolingKeys: Number(stats.coolingKeys),
-      quarantinedKeys: Number(stats.quarantinedKeys),
-      disabledKeys: Number(stats.disabledKeys),
-      activeLeases: Number(stats.activeLeases),
-      waitingAcquires: Number(stats.waitingAcquires),
-    })),
+    pools: pools.map(({ healthy, stats }) => ({ healthy, ...poolCountsJson(stats) })),
     resting: resting.map((group) => ({
-      ...group,
-      state: enumToJson(KeyStateSchema, group.state),
-      cause: enumToJson(ErrorClassSchema, group.cause),
+      ...restingJson(group),
       verification: verificationJson(group.verification),
-      firstBack: time(group.firstBack),
-      lastBack: time(group.lastBack),
-      firstTry: time(group.firstTry),
       ends: endInWords(group, now),
     })),
     learnedProjects,

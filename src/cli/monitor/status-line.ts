@@ -1,5 +1,5 @@
-import { enumToJson } from '@bufbuild/protobuf';
-import { ErrorClassSchema, KeyStateSchema, type PoolStats } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { PoolStats } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import { isoTime, poolCountsJson, restingJson } from '../health-json.ts';
 import { printable } from '../output.ts';
 import type { Feed } from './feed.ts';
 import type { MonitorState } from './monitor-state.ts';
@@ -43,31 +43,13 @@ export function statusLine(state: MonitorState, { feed, now }: View): string {
 }
 
 export function statusRecord(state: MonitorState, { where, feed, now }: View): unknown {
-  const time = (ms: number | undefined): string | null => (ms === undefined ? null : new Date(ms).toISOString());
   return {
-    time: time(now),
+    time: isoTime(now),
     reached: feed.lostSince === undefined,
     where,
     version: state.version,
-    pools: state.pools.map(({ stats, rates = null }) => ({
-      pool: stats.pool,
-      totalKeys: Number(stats.totalKeys),
-      availableKeys: Number(stats.availableKeys),
-      coolingKeys: Number(stats.coolingKeys),
-      quarantinedKeys: Number(stats.quarantinedKeys),
-      disabledKeys: Number(stats.disabledKeys),
-      activeLeases: Number(stats.activeLeases),
-      waitingAcquires: Number(stats.waitingAcquires),
-      rates,
-    })),
-    resting: state.resting().map(({ verification: _, ...group }) => ({
-      ...group,
-      state: enumToJson(KeyStateSchema, group.state),
-      cause: enumToJson(ErrorClassSchema, group.cause),
-      firstBack: time(group.firstBack),
-      lastBack: time(group.lastBack),
-      firstTry: time(group.firstTry),
-    })),
-    exhausted: [...state.exhausted].map(([pool, since]) => ({ pool, since: time(since) })),
+    pools: state.pools.map(({ stats, rates = null }) => ({ ...poolCountsJson(stats), rates })),
+    resting: state.resting().map(restingJson),
+    exhausted: [...state.exhausted].map(([pool, since]) => ({ pool, since: isoTime(since) })),
   };
 }
