@@ -20,6 +20,12 @@ export function addClientOptions(command: Command): Command {
     .option('--json', 'print JSON, in a stable form');
 }
 
+/** One of a command that has several, all of which ask a server. */
+export function addSubcommand(command: Command, name: string, summary: string): Command {
+  const subcommand = command.command(name).summary(summary).description(`${summary}.`).helpOption('--help', 'explain');
+  return addClientOptions(subcommand);
+}
+
 export function settingOption(name: SettingName): Option {
   const setting: Setting = SETTINGS[name];
   if (setting.flag === undefined) throw new Error(`${name} has no flag`);

@@ -3,7 +3,7 @@ import { effectiveConfig } from '../../server/config/config.ts';
 import { FIELDS, type Flags, SETTINGS, type Setting } from '../../server/config/settings.ts';
 import type { CommandContext } from '../command-context.ts';
 import { prettyJson } from '../json.ts';
-import { addClientOptions, addHelpExamples, type ClientOptions, settingOption } from '../options.ts';
+import { addHelpExamples, addSubcommand, type ClientOptions, settingOption } from '../options.ts';
 import type { Output } from '../output.ts';
 import { Table } from '../table.ts';
 import { withRunningServer } from '../with-operator.ts';
@@ -38,11 +38,10 @@ export function define(command: Command, { output }: CommandContext): void {
 }
 
 function defineReload(command: Command, output: Output): void {
-  const reload = addClientOptions(
-    command
-      .command('reload')
-      .description('Makes a running server read its flags, environment and config file again, as SIGHUP does.')
-      .helpOption('--help', 'explain'),
+  const reload = addSubcommand(
+    command,
+    'reload',
+    'Makes a running server read its flags, environment and config file again, as SIGHUP does',
   ).action((options: ClientOptions) =>
     withRunningServer('config reload', options, async (operator) => {
       const { applied, restartNeeded } = await operator.reloadConfig({});
@@ -63,19 +62,19 @@ function defineReload(command: Command, output: Output): void {
 }
 
 function defineLogLevel(command: Command, output: Output): void {
-  const logLevel = addClientOptions(
-    command
-      .command('log-level')
-      .description('Changes what a running server logs, until the next reload or restart.')
-      .helpOption('--help', 'explain')
-      .argument('<LEVEL>', SETTINGS.logLevel.allowed),
-  ).action((level: string, options: ClientOptions) =>
-    withRunningServer('config log-level', options, async (operator) => {
-      const { previousLevel } = await operator.setLogLevel({ level });
-      if (options.json) return output.line(prettyJson({ level, previousLevel }));
-      await output.line(`logs ${level} now, before ${previousLevel}`);
-    }),
-  );
+  const logLevel = addSubcommand(
+    command,
+    'log-level',
+    'Changes what a running server logs, until the next reload or restart',
+  )
+    .argument('<LEVEL>', SETTINGS.logLevel.allowed)
+    .action((level: string, options: ClientOptions) =>
+      withRunningServer('config log-level', options, async (operator) => {
+        const { previousLevel } = await operator.setLogLevel({ level });
+        if (options.json) return output.line(prettyJson({ level, previousLevel }));
+        await output.line(`logs ${level} now, before ${previousLevel}`);
+      }),
+    );
   addHelpExamples(logLevel, 'config log-level debug').addHelpText(
     'after',
     '\nActs through the socket in the data dir.\n--json prints level and previousLevel.',

@@ -4,6 +4,7 @@ import type { CommandContext } from '../command-context.ts';
 import { prettyJson } from '../json.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions } from '../options.ts';
 import type { Output } from '../output.ts';
+import { pages } from '../pages.ts';
 import { withBalancer } from '../with-balancer.ts';
 import { bytes } from '../words.ts';
 
@@ -20,14 +21,11 @@ async function dbInfo(options: ClientOptions, output: Output): Promise<void> {
     const { server, total, pools } = await balancer.keyBalancer.getStats({}, { signal });
     let imports = 0;
     let newest: number | undefined;
-    let pageToken = '';
-    do {
-      const page = await balancer.keyAdmin.listImports({ pageSize: 1000, pageToken }, { signal });
-      const [first] = page.imports;
-      if (imports === 0 && first?.importTime !== undefined) newest = timestampMs(first.importTime);
+    const past = pages((pageToken) => balancer.keyAdmin.listImports({ pageSize: 1000, pageToken }, { signal }));
+    for await (const page of past) {
+      newest ??= page.imports[0]?.importTime && timestampMs(page.imports[0].importTime);
       imports += page.imports.length;
-      pageToken = page.nextPageToken;
-    } while (pageToken !== '');
+    }
     const info = {
       where: balancer.where,
       version: server?.version ?? '',
@@ -38,7 +36,7 @@ async function dbInfo(options: ClientOptions, output: Output): Promise<void> {
       imports: { count: imports, newest: newest === undefined ? null : new Date(newest).toISOString() },
     };
     if (options.json) return output.line(prettyJson(info));
-    const { keysBySource, imports: past } = info;
+    const { keysBySource } = info;
     const sources = Object.entries(keysBySource).map(([name, n]) => `${name || '(no source)'} ${n}`);
     for (const [name, value] of [
       ['where', info.where],
@@ -46,7 +44,7 @@ async function dbInfo(options: ClientOptions, output: Output): Promise<void> {
       ['database', bytes(BigInt(info.databaseBytes))],
       ['keys', `${info.keys} in ${info.pools} pools`],
       ['sources', sources.join(', ') || '-'],
-      ['imports', past.newest === null ? '0' : `${past.count}, the newest ${past.newest}`],
+      ['imports', info.imports.newest === null ? '0' : `${info.imports.count}, the newest ${info.imports.newest}`],
     ]) {
       await output.line(output.terminal ? `${name!.padEnd(10)}${value}` : `${name}\t${value}`);
     }

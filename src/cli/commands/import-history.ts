@@ -5,6 +5,7 @@ import type { CommandContext } from '../command-context.ts';
 import { messageJson, prettyJson } from '../json.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions, numberOption } from '../options.ts';
 import type { Output } from '../output.ts';
+import { pages } from '../pages.ts';
 import { Table } from '../table.ts';
 import { withBalancer } from '../with-balancer.ts';
 import { localTime } from '../words.ts';
@@ -33,13 +34,13 @@ export function define(command: Command, { output }: CommandContext): void {
 async function history({ pool = '', limit, ...options }: HistoryOptions, output: Output): Promise<void> {
   await withBalancer(options, output, async (balancer, signal) => {
     const imports: ImportRecord[] = [];
-    let pageToken = '';
-    do {
-      const pageSize = Math.min(1000, limit - imports.length);
-      const page = await balancer.keyAdmin.listImports({ pool, pageSize, pageToken }, { signal });
+    const past = pages((pageToken) =>
+      balancer.keyAdmin.listImports({ pool, pageSize: Math.min(1000, limit - imports.length), pageToken }, { signal }),
+    );
+    for await (const page of past) {
       imports.push(...page.imports);
-      pageToken = page.nextPageToken;
-    } while (pageToken !== '' && imports.length < limit);
+      if (imports.length >= limit) break;
+    }
     if (options.json) {
       return output.line(prettyJson({ imports: imports.map((each) => messageJson(ImportRecordSchema, each)) }));
     }

@@ -5,8 +5,9 @@ import type { Balancer } from '../../client/balancer.ts';
 import { type LeaseInfo, ListLeasesResponseSchema } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CommandContext } from '../command-context.ts';
 import { messageJson, prettyJson } from '../json.ts';
-import { addClientOptions, addHelpExamples, type ClientOptions } from '../options.ts';
+import { addHelpExamples, addSubcommand, type ClientOptions } from '../options.ts';
 import type { Output } from '../output.ts';
+import { pages } from '../pages.ts';
 import { Table } from '../table.ts';
 import { withBalancer } from '../with-balancer.ts';
 import { count, localTime, momentInWords } from '../words.ts';
@@ -18,9 +19,7 @@ interface ListOptions extends ClientOptions {
 
 export function define(command: Command, { output }: CommandContext): void {
   addHelpExamples(command.helpCommand(false), 'lease list --pool default', 'lease revoke REF');
-  const subcommand = (name: string, summary: string): Command =>
-    addClientOptions(command.command(name).summary(summary).description(`${summary}.`).helpOption('--help', 'explain'));
-  const listed = subcommand('list', 'Show who holds what now')
+  const listed = addSubcommand(command, 'list', 'Show who holds what now')
     .option('--pool <NAME>', 'of this pool only (default: all)')
     .option('--key-id <KEY_ID>', 'of this key only')
     .action((options: ListOptions) => list(options, output));
@@ -32,7 +31,7 @@ export function define(command: Command, { output }: CommandContext): void {
       '--json prints ListLeasesResponse of the API in protobuf JSON, all pages as one.',
     ].join('\n'),
   );
-  const revoked = subcommand('revoke', 'End a lease by force')
+  const revoked = addSubcommand(command, 'revoke', 'End a lease by force')
     .argument('<REF>', 'its reference, as `lease list` shows it')
     .action((ref: string, options: ClientOptions) => revoke(ref, options, output));
   addHelpExamples(revoked, 'lease revoke REF').addHelpText(
@@ -45,7 +44,7 @@ async function list({ pool = '', keyId = '', ...options }: ListOptions, output: 
   await withBalancer(options, output, async (balancer, signal) => {
     if (options.json) {
       const leases: LeaseInfo[] = [];
-      for await (const page of pages(balancer, { pool, keyId }, signal)) leases.push(...page);
+      for await (const page of allLeases(balancer, { pool, keyId }, signal)) leases.push(...page.leases);
       const response = create(ListLeasesResponseSchema, { leases });
       return output.line(prettyJson(messageJson(ListLeasesResponseSchema, response)));
     }
@@ -60,26 +59,17 @@ async function list({ pool = '', keyId = '', ...options }: ListOptions, output: 
       { title: 'ENDS', value: ({ expireTime }) => momentInWords(expireTime && timestampMs(expireTime), now) },
     ]);
     let total = 0;
-    for await (const page of pages(balancer, { pool, keyId }, signal)) {
-      if (page.length > 0 || total === 0) await table.rows(page);
-      total += page.length;
+    for await (const page of allLeases(balancer, { pool, keyId }, signal)) {
+      if (page.leases.length > 0 || total === 0) await table.rows(page.leases);
+      total += page.leases.length;
       if (output.closed) return;
     }
     if (output.terminal) await output.line(output.style('dim', count(total, 'lease')));
   });
 }
 
-async function* pages(
-  balancer: Balancer,
-  filter: { pool: string; keyId: string },
-  signal: AbortSignal,
-): AsyncGenerator<LeaseInfo[]> {
-  let pageToken = '';
-  do {
-    const page = await balancer.keyAdmin.listLeases({ ...filter, pageSize: 1000, pageToken }, { signal });
-    yield page.leases;
-    pageToken = page.nextPageToken;
-  } while (pageToken !== '');
+function allLeases(balancer: Balancer, filter: { pool: string; keyId: string }, signal: AbortSignal) {
+  return pages((pageToken) => balancer.keyAdmin.listLeases({ ...filter, pageSize: 1000, pageToken }, { signal }));
 }
 
 async function revoke(leaseRef: string, options: ClientOptions, output: Output): Promise<void> {

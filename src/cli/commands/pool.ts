@@ -13,8 +13,9 @@ import type { CommandContext } from '../command-context.ts';
 import { durationOption } from '../duration-option.ts';
 import { CliError, EXIT } from '../exit-code.ts';
 import { messageJson, prettyJson } from '../json.ts';
-import { addClientOptions, addHelpExamples, type ClientOptions, numberOption, wordOption } from '../options.ts';
+import { addHelpExamples, addSubcommand, type ClientOptions, numberOption, wordOption } from '../options.ts';
 import type { Output } from '../output.ts';
+import { pages } from '../pages.ts';
 import { Table } from '../table.ts';
 import { withBalancer } from '../with-balancer.ts';
 import { duration } from '../words.ts';
@@ -36,30 +37,28 @@ interface PoolOptions extends ClientOptions {
 
 export function define(command: Command, { output }: CommandContext): void {
   addHelpExamples(command.helpCommand(false), 'pool list', 'pool create batch --max-concurrent-leases 2');
-  const subcommand = (name: string, summary: string): Command =>
-    addClientOptions(command.command(name).summary(summary).description(`${summary}.`).helpOption('--help', 'explain'));
-  const listed = subcommand('list', 'Show pools and their settings').action((options: ClientOptions) =>
+  const listed = addSubcommand(command, 'list', 'Show pools and their settings').action((options: ClientOptions) =>
     list(options, output),
   );
   addHelpExamples(listed, 'pool list', 'pool list --json').addHelpText(
     'after',
     '\n--json prints ListPoolsResponse of the API in protobuf JSON, all pages as one.',
   );
-  const created = withSettings(subcommand('create', 'Add a pool'))
+  const created = withSettings(addSubcommand(command, 'create', 'Add a pool'))
     .argument('<NAME>', 'a small letter, then at most 62 of small letters, digits and hyphens')
     .action((name: string, options: PoolOptions) => createPool(name, options, output));
   addHelpExamples(created, 'pool create batch --max-concurrent-leases 2 --selection until-spent').addHelpText(
     'after',
     '\n--json prints CreatePoolResponse of the API in protobuf JSON.',
   );
-  const updated = withSettings(subcommand('update', 'Change settings of a pool'))
+  const updated = withSettings(addSubcommand(command, 'update', 'Change settings of a pool'))
     .argument('<NAME>', 'the pool')
     .action((name: string, options: PoolOptions) => updatePool(name, options, output));
   addHelpExamples(updated, 'pool update default --default-lease-ttl 90s').addHelpText(
     'after',
     '\nSettings that are not named stay as they are.\n--json prints UpdatePoolResponse of the API in protobuf JSON.',
   );
-  const deleted = subcommand('delete', 'Delete a pool, which must hold no key')
+  const deleted = addSubcommand(command, 'delete', 'Delete a pool, which must hold no key')
     .argument('<NAME>', 'the pool')
     .action((name: string, options: ClientOptions) => deletePool(name, options, output));
   addHelpExamples(deleted, 'pool delete batch').addHelpText('after', '\n--json prints {}.');
@@ -165,11 +164,10 @@ async function list(options: ClientOptions, output: Output): Promise<void> {
 
 async function allPools(balancer: Balancer, signal: AbortSignal): Promise<Pool[]> {
   const pools: Pool[] = [];
-  let pageToken = '';
-  do {
-    const page = await balancer.keyAdmin.listPools({ pageSize: 1000, pageToken }, { signal });
+  for await (const page of pages((pageToken) =>
+    balancer.keyAdmin.listPools({ pageSize: 1000, pageToken }, { signal }),
+  )) {
     pools.push(...page.pools);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== '');
+  }
   return pools;
 }

@@ -15,8 +15,9 @@ import type { CommandContext } from '../command-context.ts';
 import { CliError, EXIT } from '../exit-code.ts';
 import { messageJson, prettyJson } from '../json.ts';
 import { LIMITS, limitInWords } from '../limits.ts';
-import { addClientOptions, addHelpExamples, type ClientOptions, numberOption } from '../options.ts';
+import { addHelpExamples, addSubcommand, type ClientOptions, numberOption } from '../options.ts';
 import type { Output } from '../output.ts';
+import { pages } from '../pages.ts';
 import { Table } from '../table.ts';
 import { withBalancer } from '../with-balancer.ts';
 import { momentInWords } from '../words.ts';
@@ -32,11 +33,9 @@ const ORIGINS: Record<LimitOrigin, string> = {
 
 export function define(command: Command, { output }: CommandContext): void {
   addHelpExamples(command.helpCommand(false), 'quota list --json', 'quota set my-project --requests-per-minute 10');
-  const subcommand = (name: string, summary: string): Command =>
-    addClientOptions(command.command(name).summary(summary).description(`${summary}.`).helpOption('--help', 'explain'));
-  defineList(subcommand('list', 'Show the limits that are set or were learned'), output);
-  defineSet(subcommand('set', 'Set limits of a project, for one model or for all'), output);
-  defineDelete(subcommand('delete', 'Forget the limits of a project and model, set and learned'), output);
+  defineList(addSubcommand(command, 'list', 'Show the limits that are set or were learned'), output);
+  defineSet(addSubcommand(command, 'set', 'Set limits of a project, for one model or for all'), output);
+  defineDelete(addSubcommand(command, 'delete', 'Forget the limits of a project and model, set and learned'), output);
 }
 
 function defineList(command: Command, output: Output): void {
@@ -101,12 +100,11 @@ async function list({ project = '', ...options }: ClientOptions & { project?: st
 
 async function allQuotas(balancer: Balancer, project: string, signal: AbortSignal): Promise<Quota[]> {
   const quotas: Quota[] = [];
-  let pageToken = '';
-  do {
-    const page = await balancer.keyAdmin.listQuotas({ project, pageSize: 1000, pageToken }, { signal });
+  for await (const page of pages((pageToken) =>
+    balancer.keyAdmin.listQuotas({ project, pageSize: 1000, pageToken }, { signal }),
+  )) {
     quotas.push(...page.quotas);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== '');
+  }
   return quotas;
 }
 
