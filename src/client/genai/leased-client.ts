@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { GoogleGenAI } from '@google/genai';
 import { geminiBaseUrlOf } from '../config.ts';
-import { invalidOption } from '../errors.ts';
 import { type GenAIOptions, patientFetch } from '../leased-genai.ts';
 import { checkGenAI } from '../options.ts';
 import { withAffinity } from './call-scope.ts';
@@ -22,7 +21,7 @@ const NO_KEY = 'leased-by-keybalancer';
 export function createLeasedGenAI(context: GenAIContext, options: GenAIOptions = {}): GoogleGenAI {
   checkGenAI(options);
   const inner = (options.httpOptions?.fetch ?? patientFetch) as typeof fetch;
-  const baseUrl = options.httpOptions?.baseUrl ?? checkedBaseUrl(geminiBaseUrlOf());
+  const baseUrl = options.httpOptions?.baseUrl ?? geminiBaseUrlOf();
   const make = (apiKey: string): GoogleGenAI =>
     inPlainEnvironment(
       () =>
@@ -43,12 +42,6 @@ export function createLeasedGenAI(context: GenAIContext, options: GenAIOptions =
   keepChatsTogether(ai);
   leaseSessions(ai, context, make);
   return ai;
-}
-
-/** Requests to a place that is none would fail one after the other, each with another key. */
-function checkedBaseUrl(url: string): string {
-  if (/^https?:$/.test(URL.parse(url)?.protocol ?? '')) return url;
-  throw invalidOption('the base URL in the environment', JSON.stringify(url), 'an http or https URL');
 }
 
 /** The turns of a chat are made with the same key while it is free and well: what Gemini caches of them is the project's. */
