@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isAway } from './away.ts';
 import { withAwayPolicy } from './away-policy.ts';
 import type { Balancer } from './balancer.ts';
@@ -60,7 +61,7 @@ export class ClientConnection {
   }
 
   async use(): Promise<Connected> {
-    if (this.#closing !== undefined) throw closedError('this KeyBalancer');
+    if (this.#ended.signal.aborted) throw closedError('this KeyBalancer');
     this.#connecting ??= this.#connect();
     const connected = await this.#connecting;
     if (!this.#isSettled && performance.now() - this.#settledAt >= SETTLE_AGAIN_MS) {
@@ -133,6 +134,8 @@ export class ClientConnection {
   }
 
   async #close(): Promise<void> {
+    // Calls of the SDK that were made just before come here in this turn of the event loop.
+    await nextTurn();
     this.#ended.abort();
     await within(CLOSE_MS, this.#finished());
     const connected = await this.#connecting?.catch(() => undefined);

@@ -184,6 +184,25 @@ describe.each(WAYS)('a client, $way,', ({ place }) => {
     expect(await endings(later)).toEqual({ acquired: 2, succeeded: 2 });
   });
 
+  test.each([
+    ['in the same turn', async () => {}],
+    ['a tick', () => sleep(0)],
+    ['20 ms', () => sleep(20)],
+  ])('waits on closing for its first calls, made %s before, and reports them', async (_, pass) => {
+    const where = await place();
+    const { fake, wrapper } = await bench(where, { [ONE]: {} });
+    await wrapper.close();
+    const warnings = warned();
+    const client = createKeyBalancer({ ...where, model: MODEL, genai: { httpOptions: { baseUrl: fake.url } } });
+    const calls = [ask(client.genai()), readStream(client.genai())];
+    await pass();
+    await client.close();
+    expect(await Promise.all(calls)).toEqual(Array(2).fill(expectedAnswer('hello')));
+    await using later = createKeyBalancer(where);
+    expect(await endings(later)).toEqual({ acquired: 2, succeeded: 2 });
+    expect(warnings).toEqual([]);
+  });
+
   test('refuses everything once it is closed', async () => {
     const { wrapper } = await bench(await place(), { [ONE]: {} });
     const ai = wrapper.genai();

@@ -34,7 +34,7 @@ export interface LeaseSettings {
 export interface GenAIContext {
   /** The balancer, connected when it is first needed; rejects when the client is closed. */
   connected(): Promise<{ balancer: Balancer; reports: Reports }>;
-  /** Told of each request, until the headers of its answer: whoever closes waits for it. Never throws. */
+  /** Told of each request as it begins, until the headers of its answer: whoever closes waits for it. Never throws. */
   running?(request: Promise<unknown>): void;
   settings: LeaseSettings;
   origins: ResourceOrigins;

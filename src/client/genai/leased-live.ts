@@ -29,13 +29,24 @@ const WELL = new Set([1000, 1001, 1005]);
  */
 export function leaseSessions(ai: GoogleGenAI, context: GenAIContext, make: (apiKey: string) => GoogleGenAI): void {
   ai.live.connect = (params) =>
-    connected(context, 'live.connect', params, params.config?.sessionResumption?.handle, (apiKey, inner) =>
-      make(apiKey).live.connect(inner),
+    running(
+      context,
+      connected(context, 'live.connect', params, params.config?.sessionResumption?.handle, (apiKey, inner) =>
+        make(apiKey).live.connect(inner),
+      ),
     );
   ai.live.music.connect = (params) =>
-    connected(context, 'live.music.connect', params, undefined, (apiKey, inner) =>
-      make(apiKey).live.music.connect(inner),
+    running(
+      context,
+      connected(context, 'live.music.connect', params, undefined, (apiKey, inner) =>
+        make(apiKey).live.music.connect(inner),
+      ),
     );
+}
+
+function running<S>(context: GenAIContext, connecting: Promise<S>): Promise<S> {
+  context.running?.(connecting);
+  return connecting;
 }
 
 async function connected<P, S extends LiveSession>(
