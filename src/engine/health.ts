@@ -20,7 +20,8 @@ export const HEALTHY: Health = {
   lastFailure: undefined,
 };
 
-const LOWEST = 0.1;
+/** So low a factor lets a key be tried now and then still. */
+export const LOWEST_HEALTH = 0.1;
 
 export function succeeded(health: Health, now: number): Health {
   return {
@@ -35,7 +36,7 @@ export function succeeded(health: Health, now: number): Health {
 /** `ownFault`: whether the key itself, not its quota, its provider or its caller, is to blame. */
 export function failed(health: Health, errorClass: ErrorClass, ownFault: boolean, now: number): Health {
   return {
-    factor: ownFault ? Math.max(LOWEST, health.factor * 0.8) : health.factor,
+    factor: ownFault ? Math.max(LOWEST_HEALTH, health.factor * 0.8) : health.factor,
     consecutiveFailures: ownFault ? health.consecutiveFailures + 1 : health.consecutiveFailures,
     lastErrorClass: errorClass,
     lastSuccess: health.lastSuccess,

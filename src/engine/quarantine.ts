@@ -13,6 +13,7 @@ import { disprove, rest, restAsFound, type Undo } from './resting.ts';
  * A report alone takes a key out of use at most for a while; Gemini's own answer to the server disables it.
  *
  *   trusted      -> suspected   by a report of KEY_INVALID or KEY_SUSPENDED; QUARANTINED if its caller is believed
+ *   (new)        -> suspected   QUARANTINED, if it was out of use where it was imported from
  *   suspected    -> trusted     when Gemini takes the key; after a suspension it rests 10 min first, the second time in a day 24 h
  *   suspected    -> suspected   when Gemini refuses an invalid key the first time (asked again after 10 min), or gives no answer
  *                               (asked again after 1, 2, 4 .. 60 min)
@@ -64,6 +65,25 @@ export function suspect(engine: Engine, key: Key, cause: ErrorClass, caller: str
     drop(engine, key);
     if (held) countCaller(engine, caller, 'quarantined', -1);
     engine.stateChanged(key, at);
+  };
+}
+
+/**
+ * Of a key that was out of use where it came from. Nobody here said so: it counts against no caller, and Gemini is asked about it
+ * as about a key that reports call invalid.
+ */
+export function broughtSuspicion(now: number): Omit<Suspicion, 'key'> {
+  return {
+    cause: ErrorClass.KEY_INVALID,
+    since: now,
+    caller: '',
+    held: true,
+    onWord: false,
+    refusals: 0,
+    unanswered: 0,
+    unansweredClass: ErrorClass.UNSPECIFIED,
+    deadline: now + FIRST_CHECK_MS,
+    heapIndex: -1,
   };
 }
 

@@ -213,6 +213,25 @@ export interface KeyToImportOrder {
   models: readonly string[];
   labels: Readonly<Record<string, string>>;
   tier: number;
+  /** undefined: the pool's; 0: no limit. */
+  maxConcurrentLeases: number | undefined;
+  /** "": as the order says. */
+  source: string;
+  disabled: boolean;
+  history: KeyHistoryOrder | undefined;
+}
+
+/** What became of a key where it was before; undefined times are not known. */
+export interface KeyHistoryOrder {
+  /** 0.1 to 1. */
+  healthFactor: number;
+  quarantined: boolean;
+  consecutiveFailures: number;
+  lastErrorClass: ErrorClass;
+  lastAcquireTime: number | undefined;
+  lastFailureTime: number | undefined;
+  createTime: number | undefined;
+  failed: number;
 }
 
 /** One item of an import: a key, or why the service refused it in form. */

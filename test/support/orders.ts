@@ -83,7 +83,18 @@ export function importOrder(apiKeys: readonly string[], order: Partial<ImportOrd
   return {
     pool: 'default',
     items: apiKeys.map((apiKey) => ({
-      key: { apiKey, weight: undefined, project: '', models: [], labels: {}, tier: 0 },
+      key: {
+        apiKey,
+        weight: undefined,
+        project: '',
+        models: [],
+        labels: {},
+        tier: 0,
+        maxConcurrentLeases: undefined,
+        source: '',
+        disabled: false,
+        history: undefined,
+      },
     })),
     source: 'test',
     onConflict: ImportConflict.KEEP,

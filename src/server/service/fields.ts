@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Duration } from '@bufbuild/protobuf/wkt';
+import type { Duration, Timestamp } from '@bufbuild/protobuf/wkt';
 import { BalancerError, invalidField, shown } from '../../engine/errors.ts';
 import { DEFAULT_POOL } from '../../engine/settings.ts';
 import { normalizeModel } from '../../gemini/model-name.ts';
@@ -17,6 +17,8 @@ const API_KEY = /^[\x21-\x7e]+$/;
 const LONGEST_API_KEY = 512;
 /** google.protobuf.Duration: 10,000 years. */
 const LONGEST_DURATION_S = 315_576_000_000n;
+/** google.protobuf.Timestamp: the last second of the year 9999. */
+const LATEST_S = 253_402_300_799n;
 
 /** A refusal of a field by a rule that is its message's own. */
 export const refused = invalidField;
@@ -95,6 +97,21 @@ export function integer(field: string, value: number | bigint, min: number, max:
   const number = Number(value);
   if (number >= min && number <= max) return number;
   throw invalidField(field, value, `${min} to ${max}`);
+}
+
+export function within(field: string, value: number, min: number, max: number): number {
+  if (value >= min && value <= max) return value;
+  throw invalidField(field, value, `${min} to ${max}`);
+}
+
+/** Milliseconds since 1970; undefined when absent. */
+export function time(field: string, value: Timestamp | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const { seconds, nanos } = value;
+  if (seconds >= 0n && seconds <= LATEST_S && nanos >= 0 && nanos <= 999_999_999) {
+    return Number(seconds) * 1000 + Math.floor(nanos / 1e6);
+  }
+  throw invalidField(field, `${seconds} s ${nanos} ns`, 'a time from the years 1970 to 9999');
 }
 
 /** Unset: 1. */

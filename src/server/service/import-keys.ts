@@ -1,17 +1,20 @@
 import { createHash } from 'node:crypto';
 import { toBinary } from '@bufbuild/protobuf';
 import { BalancerError } from '../../engine/errors.ts';
+import { LOWEST_HEALTH } from '../../engine/health.ts';
 import {
+  ErrorClass,
   ImportConflict,
   type ImportKeyResult,
   type ImportKeysRequest,
   ImportKeysRequestSchema,
   type ImportKeysResponse,
   type ImportRecord,
+  type KeyHistory,
   type KeyToImport,
   KeyToImportSchema,
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { ImportItem, ImportOrder, ImportOutcome, ImportView } from '../../store/store.ts';
+import type { ImportItem, ImportOrder, ImportOutcome, ImportView, KeyHistoryOrder } from '../../store/store.ts';
 import { enumValue } from './enum-field.ts';
 import * as fields from './fields.ts';
 import { itemError } from './item-error.ts';
@@ -23,6 +26,9 @@ import { timestampMessage } from './time-messages.ts';
 const MAX_KEYS = 10_000;
 const MAX_SOURCE = 128;
 const MAX_TIER = 9;
+const MAX_COUNT = 2 ** 31 - 1;
+/** Sums of a billion keys' calls are whole numbers still. */
+const MAX_CALLS = 2 ** 40;
 /** Keys read between two turns of the event loop: about a millisecond's work. */
 const SLICE = 50;
 
@@ -87,12 +93,33 @@ function itemOf(key: KeyToImport, path: string): ImportItem {
         models: fields.models(`${path}.models`, key.models),
         labels: fields.labels(`${path}.labels`, key.labels),
         tier: fields.integer(`${path}.tier`, key.tier, 0, MAX_TIER),
+        maxConcurrentLeases:
+          key.maxConcurrentLeases === undefined
+            ? undefined
+            : fields.integer(`${path}.max_concurrent_leases`, key.maxConcurrentLeases, 0, MAX_COUNT),
+        source: fields.text(`${path}.source`, key.source, MAX_SOURCE),
+        disabled: key.disabled,
+        history: key.history && historyOf(key.history, `${path}.history`),
       },
     };
   } catch (error) {
     if (!(error instanceof BalancerError)) throw error;
     return { refusal: { reason: error.reason, message: error.message } };
   }
+}
+
+function historyOf(history: KeyHistory, path: string): KeyHistoryOrder {
+  const { healthFactor = 1, quarantined, consecutiveFailures, lastErrorClass, failed } = history;
+  return {
+    healthFactor: fields.within(`${path}.health_factor`, healthFactor, LOWEST_HEALTH, 1),
+    quarantined,
+    consecutiveFailures: fields.integer(`${path}.consecutive_failures`, consecutiveFailures, 0, MAX_COUNT),
+    lastErrorClass: enumValue(`${path}.last_error_class`, lastErrorClass, ErrorClass, 'ERROR_CLASS_'),
+    lastAcquireTime: fields.time(`${path}.last_acquire_time`, history.lastAcquireTime),
+    lastFailureTime: fields.time(`${path}.last_failure_time`, history.lastFailureTime),
+    createTime: fields.time(`${path}.create_time`, history.createTime),
+    failed: fields.integer(`${path}.failed`, failed, 0, MAX_CALLS),
+  };
 }
 
 function resultMessage({ status, keyId, refusal }: ImportOutcome['results'][number]): ImportKeyResult {

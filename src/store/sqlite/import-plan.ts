@@ -1,15 +1,18 @@
 import { type Key, keyId } from '../../engine/key.ts';
 import type { Pool } from '../../engine/pool.ts';
+import type { Moment } from '../../engine/quota/moment.ts';
 import type { KeySettings } from '../../engine/settings.ts';
 import { ImportConflict, ImportStatus } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { ImportOrder, ImportOutcome, KeyToImportOrder } from '../store.ts';
 import { redactKey } from '../vault.ts';
+import { type KeyPast, pastOf } from './key-past.ts';
 
 export type ImportResult = ImportOutcome['results'][number];
 
 /** A key that the import adds. */
 export interface ImportedKey {
   fresh: Pick<Key, 'ordinal' | 'settings' | 'record'>;
+  past: KeyPast | undefined;
   sealed: Uint8Array;
   /** Secret. */
   apiKey: string;
@@ -24,8 +27,9 @@ export interface ReimportedKey {
 
 /** What planning an import needs to know and to ask for. */
 export interface PlanHost {
-  /** Wall clock. */
-  now: number;
+  at: Moment;
+  /** Whether Gemini is asked about keys that come quarantined. */
+  verify: boolean;
   known: (fingerprint: string) => Key | undefined;
   /** For a key that is new; not asked when the import is only checked. */
   seal: (index: number, apiKey: string) => { ordinal: number; sealed: Uint8Array };
@@ -71,20 +75,22 @@ export class ImportPlan {
   #create(index: number, key: KeyToImportOrder, fingerprint: string): ImportResult {
     const { validateOnly, source } = this.#order;
     if (validateOnly) return { status: ImportStatus.CREATED, keyId: '', refusal: undefined };
-    const { now, seal, nextRevision } = this.#host;
+    const { at, verify, seal, nextRevision } = this.#host;
+    const now = this.#now;
     const { ordinal, sealed } = seal(index, key.apiKey);
     const revision = nextRevision();
     const record = {
       fingerprint,
       redactedKey: redactKey(key.apiKey),
-      createTime: now,
+      createTime: Math.min(key.history?.createTime ?? now, now),
       updateTime: now,
       version: 1,
       revision,
       createRevision: revision,
     };
     const fresh = { ordinal, settings: settingsOf(key, source), record };
-    this.created.push({ fresh, sealed, apiKey: key.apiKey });
+    const past = key.history && pastOf(key.history, at, verify);
+    this.created.push({ fresh, past, sealed, apiKey: key.apiKey });
     return { status: ImportStatus.CREATED, keyId: keyId(ordinal), refusal: undefined };
   }
 
@@ -100,9 +106,15 @@ export class ImportPlan {
     if (onConflict !== ImportConflict.UPDATE || same(overwritten, settings)) {
       return { status: ImportStatus.UNCHANGED, keyId: id, refusal: undefined };
     }
-    const changed = { ...record, version: record.version + 1, updateTime: this.#host.now };
+    const changed = { ...record, version: record.version + 1, updateTime: this.#now };
     this.updated.push({ key: known, settings: overwritten, record: changed });
     return { status: ImportStatus.UPDATED, keyId: id, refusal: undefined };
+  }
+
+  /** Wall clock. */
+  get #now(): number {
+    const { now, wallOffset } = this.#host.at;
+    return now + wallOffset;
   }
 }
 
@@ -110,18 +122,24 @@ function settingsOf(key: KeyToImportOrder, source: string): KeySettings {
   return {
     project: key.project,
     weight: key.weight ?? 1,
-    maxConcurrentLeases: undefined,
+    maxConcurrentLeases: key.maxConcurrentLeases,
     models: key.models,
-    source,
+    source: key.source || source,
     labels: key.labels,
     tier: key.tier,
-    disabled: false,
+    disabled: key.disabled,
   };
 }
 
 /** IMPORT_CONFLICT_UPDATE overwrites these and no other settings. */
 function overwrite(settings: KeySettings, key: KeyToImportOrder, source: string): KeySettings {
-  return { ...settings, weight: key.weight ?? 1, project: key.project, source, labels: key.labels };
+  return {
+    ...settings,
+    weight: key.weight ?? 1,
+    project: key.project,
+    source: key.source || source,
+    labels: key.labels,
+  };
 }
 
 /** Of what overwrite() sets. The order in which labels came says nothing. */

@@ -6,6 +6,7 @@ import { type AdminContext, pause, wallNow } from './admin-context.ts';
 import { type ImportedKey, ImportPlan, type ImportResult, type ReimportedKey } from './import-plan.ts';
 import type { ImportRow, KeyRow } from './journal.ts';
 import type { KeyAdmin } from './key-admin.ts';
+import { addPastRows, noPastRows, withPast } from './key-past.ts';
 import { keyRow } from './row-writer.ts';
 import { serializeRows } from './serialized-rows.ts';
 
@@ -69,15 +70,15 @@ export class Importer {
       plan: async () => {
         const pool = engine.pool(order.pool);
         const { results, created, updated } = await this.#decide(order, pool, prepared);
-        const serialized = await serializeKeys(pool, created, updated);
+        const serialized = await serializeKeys(pool, { created, updated }, clock.wallOffset());
         const record = this.#record(++this.#lastId, order, results);
         outcome = { results, record: view(record), replayed: false };
         replays.remember(order.idempotency, outcome);
         return {
           rows: { serialized, imports: [record] },
           apply: async () => {
-            await inSlices(created, ({ fresh, apiKey }) => {
-              this.#keys.added(engine.addKey(pool, fresh, clock.now()), apiKey);
+            await inSlices(created, ({ fresh, past, apiKey }) => {
+              this.#keys.added(engine.addKey(pool, withPast(fresh, past), clock.now()), apiKey);
             });
             await inSlices(updated, ({ key, settings, record: changed }) => {
               Object.assign(key.record, { ...changed, revision: key.record.revision });
@@ -105,9 +106,10 @@ export class Importer {
   }
 
   async #decide(order: ImportOrder, pool: Pool, prepared: readonly Prepared[]): Promise<ImportPlan> {
-    const { fingerprints, healthLog } = this.#context;
+    const { fingerprints, healthLog, engine, clock } = this.#context;
     const plan = new ImportPlan(order, pool, {
-      now: wallNow(this.#context),
+      at: { now: clock.now(), wallOffset: clock.wallOffset() },
+      verify: engine.verify,
       known: (fingerprint) => fingerprints.get(fingerprint),
       // A key that was known when the import was prepared may have been deleted since.
       seal: (index, apiKey) => prepared[index]!.sealed ?? this.#seal(apiKey),
@@ -138,23 +140,29 @@ export class Importer {
   }
 }
 
+/** Keys, and what is kept beside them, in parts. */
 async function serializeKeys(
   pool: Pool,
-  created: readonly ImportedKey[],
-  updated: readonly ReimportedKey[],
+  { created, updated }: { created: readonly ImportedKey[]; updated: readonly ReimportedKey[] },
+  wallOffset: number,
 ): Promise<Uint8Array[]> {
   const parts: Uint8Array[] = [];
-  let keys: KeyRow[] = [];
-  const add = (row: KeyRow): void => {
-    if (keys.push(row) < SLICE) return;
-    parts.push(serializeRows({ keys }));
-    keys = [];
+  let part = { keys: [] as KeyRow[], ...noPastRows() };
+  const endPart = (): void => {
+    parts.push(serializeRows(part));
+    part = { keys: [], ...noPastRows() };
   };
-  await inSlices(created, ({ fresh, sealed }) => add(keyRow(fresh, pool.name, sealed)));
+  const add = (row: KeyRow): void => {
+    if (part.keys.push(row) === SLICE) endPart();
+  };
+  await inSlices(created, ({ fresh, past, sealed }) => {
+    if (past !== undefined) addPastRows(part, { ...fresh, ...past }, wallOffset);
+    add(keyRow(fresh, pool.name, sealed));
+  });
   await inSlices(updated, ({ key: { ordinal }, settings, record }) =>
     add(keyRow({ ordinal, settings, record }, pool.name, undefined)),
   );
-  parts.push(serializeRows({ keys }));
+  endPart();
   return parts;
 }
 

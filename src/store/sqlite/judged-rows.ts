@@ -57,7 +57,12 @@ export function restOf(row: CooldownRow, at: Moment): Rest {
   };
 }
 
-export function statusRow(key: Key, wallOffset: number): StatusRow {
+/** What a row of a key's status tells of. */
+export type Status = Pick<Key, 'ordinal' | 'learnedProject' | 'disabledFor' | 'lastVerified'> & {
+  suspicion: Omit<Suspicion, 'key'> | undefined;
+};
+
+export function statusRow(key: Status, wallOffset: number): StatusRow {
   const { suspicion, learnedProject } = key;
   return {
     ordinal: key.ordinal,

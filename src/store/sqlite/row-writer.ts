@@ -178,7 +178,10 @@ export function leaseRow(lease: Lease, wallOffset: number): LeaseRow {
   };
 }
 
-export function healthRow(key: Key, wallOffset: number): HealthRow {
+export function healthRow(
+  key: Pick<Key, 'ordinal' | 'health' | 'lastAcquire'> & { record: Pick<Key['record'], 'revision'> },
+  wallOffset: number,
+): HealthRow {
   const wall = (time: number | undefined): number | null => (time === undefined ? null : time + wallOffset);
   return {
     ordinal: key.ordinal,

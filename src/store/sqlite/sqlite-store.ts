@@ -222,8 +222,10 @@ export class SqliteStore implements Store {
     };
   }
 
-  importKeys(order: ImportOrder): Promise<ImportOutcome> {
-    return this.#importer.import(order);
+  async importKeys(order: ImportOrder): Promise<ImportOutcome> {
+    const outcome = await this.#importer.import(order);
+    this.#verification.poke();
+    return outcome;
   }
 
   createKey(order: CreateKeyOrder): Promise<Replayable<KeyView>> {
