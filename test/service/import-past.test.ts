@@ -25,7 +25,7 @@ const NOW = START_TIME + 1_000;
 async function imported(
   { context, call }: TestService,
   key: MessageInitShape<typeof KeyToImportSchema>,
-  onConflict = ImportConflict.KEEP,
+  onConflict: ImportConflict = ImportConflict.KEEP,
 ) {
   const request = create(ImportKeysRequestSchema, { source: 'of all', keys: [{ apiKey, ...key }], onConflict });
   const { results } = await importKeys(context, request, call);
