@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { KeyAdminService, KeyBalancerService } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { startFakeGemini } from '../fake-gemini/index.ts';
 import { ROOT } from '../repository/root.ts';
 import { anchorsOf, documents, fencesOf, linksOf } from './markdown.ts';
@@ -57,13 +56,4 @@ test.each(documents())('links in %s lead somewhere', (document) => {
     return anchor !== undefined && !anchorsOf(target).includes(anchor);
   });
   expect(broken).toEqual([]);
-});
-
-test('the README names every RPC, and no other', () => {
-  const section = readme.slice(readme.indexOf('\n## The API'), readme.indexOf('\n## What a failure leads to'));
-  const rows = section.split('\n').map((line) => line.split('|').map((cell) => cell.trim()));
-  // A head has no second cell.
-  const named = rows.flatMap(([, cell = '', about = '']) => (about === '' ? [] : [...cell.matchAll(/`(\w+)`/g)]));
-  const methods = [KeyBalancerService, KeyAdminService].flatMap((service) => service.methods.map(({ name }) => name));
-  expect(named.map(([, name]) => name).sort()).toEqual(methods.sort());
 });
