@@ -30,8 +30,8 @@ const GIVEN_UP: CallOutcome = {
  *   throws Gemini's error   one failed that way, or some are not  FAILURE           Gemini's
  *                           seen and no other call reported it
  *   throws: no JSON         last answered an error that is none   FAILURE           Gemini's
- *   returns or throws       last answered an error, or one was    FAILURE           its own
- *                           part of a stream
+ *   returns or throws       last answered an error, or none, or   FAILURE           its own
+ *                           broke off, or a stream said an error
  *   returns or throws       last answered well                    SUCCESS           its own
  *   returns or throws       still open                            FAILURE, given up its own
  *   returns or throws       none                                  UNUSED            its own
@@ -85,7 +85,7 @@ async function judged(
   return { outcome: Outcome.FAILURE, error: { ...error, httpStatus: last.status }, geminis: false };
 }
 
-/** What the SDK takes for an empty chunk where it is an array, or its code no number: the stream just ends too early. */
+/** The function has swallowed it, or, of interactions, was given it as an event. */
 function errorInStream({ failures }: RequestWatch, apiKey: string): ProviderErrorInit | undefined {
   const failure = failures.findLast(({ by }) => by === 'stream');
   return failure?.by === 'stream' ? describeThrown(failure.said, { apiKey }) : undefined;

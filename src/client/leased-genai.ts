@@ -25,7 +25,7 @@ export function leasedGenAI(
         ...options,
         vertexai: false,
         apiKey,
-        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(inner as typeof fetch, signal) },
+        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(inner as typeof fetch, { apiKey, signal }) },
       }),
   );
   noteSessions(ai.live, watch);

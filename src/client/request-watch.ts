@@ -1,8 +1,10 @@
-import { watchedBody } from './watched-body.ts';
+import type { AnswerEnd } from './genai/answer.ts';
+import { answerTo, shownEnd } from './genai/answer-to.ts';
+import { requestFacts } from './genai/request-facts.ts';
 
 type Fetch = typeof globalThis.fetch;
 
-/** How a request ended, as far as the headers of its answer. */
+/** How a request ended: as far as the headers of its answer, or without the rest of it. */
 export type LastRequest =
   | { answered: true; status: number; errorBody: Promise<string> | undefined }
   | { answered: false; error: unknown };
@@ -37,8 +39,11 @@ export class RequestWatch {
   #timeoutS: number | undefined;
   #lastStartedAt = 0;
 
-  /** `inner` with this watch around it. */
-  fetch(inner: Fetch, signal: AbortSignal | undefined): Fetch {
+  /**
+   * `inner` with this watch around it: a stream that says an error, or stops without saying why, fails at its reader, whatever the
+   * SDK would make of it. The key is masked in what the reader is shown. The signal ends the requests.
+   */
+  fetch(inner: Fetch, { apiKey, signal }: { apiKey: string; signal: AbortSignal | undefined }): Fetch {
     return async (input, init) => {
       const startedAt = performance.now();
       this.requests++;
@@ -49,7 +54,7 @@ export class RequestWatch {
       try {
         const joined = signal === undefined ? init : { ...init, signal: eitherOf(signal, input, init) };
         const response = await inner(input, joined);
-        return this.#answered(response, startedAt);
+        return this.#answered(response, factsOf(input, init), apiKey, startedAt);
       } catch (error) {
         this.open--;
         this.last = { answered: false, error };
@@ -67,7 +72,7 @@ export class RequestWatch {
     return this.#timeoutS !== undefined && now - this.#lastStartedAt >= (this.#timeoutS - 1) * 1000;
   }
 
-  #answered(response: Response, startedAt: number): Response {
+  #answered(response: Response, facts: ReturnType<typeof factsOf>, apiKey: string, startedAt: number): Response {
     const { ok, status } = response;
     this.last = { answered: true, status, errorBody: ok ? undefined : bodyOf(response) };
     if (!ok) {
@@ -82,20 +87,25 @@ export class RequestWatch {
       this.unseen = true;
       return response;
     }
-    let over = false;
-    const inStream: FailedRequest = { by: 'stream', at: 0, said: '' };
-    return watchedBody(response, {
-      failed: () => this.#failed({ by: 'silence', at: performance.now() }),
-      saidError: () => {
-        inStream.at = performance.now();
-        if (!this.failures.includes(inStream)) this.#failed(inStream);
+    if (response.body === null) {
+      this.open--;
+      return response;
+    }
+    return answerTo(facts, response, apiKey).handOn(
+      (end) => {
+        this.open--;
+        this.#over(end);
       },
-      ended: (said) => {
-        inStream.said = said;
-        if (!over) this.open--;
-        over = true;
-      },
-    });
+      (end) => shownEnd(end, apiKey),
+    );
+  }
+
+  /** Nothing more will come of an answer that began well. */
+  #over(end: AnswerEnd): void {
+    if (end.by === 'error') this.#failed({ by: 'stream', at: performance.now(), said: end.body });
+    if (end.by !== 'silence') return;
+    this.last = { answered: false, error: end.error };
+    this.#failed({ by: 'silence', at: performance.now() });
   }
 
   #failed(failure: FailedRequest): void {
@@ -123,8 +133,19 @@ async function bodyOf(response: Response): Promise<string> {
   }
 }
 
+function factsOf(input: Parameters<Fetch>[0], init: RequestInit | undefined) {
+  const request = input instanceof Request ? input : undefined;
+  const accept = headersOf(input, init).get('accept') ?? '';
+  const method = init?.method ?? request?.method ?? 'GET';
+  // Nobody here asks for the resources that it names.
+  return { ...requestFacts(request?.url ?? String(input), method, accept, undefined), tellsResources: false };
+}
+
+function headersOf(input: Parameters<Fetch>[0], init: RequestInit | undefined): Headers {
+  return new Headers(init?.headers ?? (input instanceof Request ? input.headers : undefined));
+}
+
 function timeoutOf(input: Parameters<Fetch>[0], init: RequestInit | undefined): number | undefined {
-  const headers = init?.headers ?? (input instanceof Request ? input.headers : undefined);
-  const seconds = Number(new Headers(headers).get('x-server-timeout') ?? Number.NaN);
+  const seconds = Number(headersOf(input, init).get('x-server-timeout') ?? Number.NaN);
   return Number.isFinite(seconds) ? seconds : undefined;
 }

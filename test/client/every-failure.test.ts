@@ -153,7 +153,7 @@ function script({ meets, expected }: Failure, way: Way, apiKeys: readonly string
     on: isOfKey ? [...CALLS, QUESTION] : CALLS,
   };
   const spec: BehaviourSpec =
-    way.midStream !== 'no' && meets.by === 'answer' ? { errorMidStream: meets.error, wrapping: way.wrapping } : refused;
+    way.midStream && meets.by === 'answer' ? { errorMidStream: meets.error, wrapping: way.wrapping } : refused;
   fake.setKey(failing, { behaviour: spec });
   if (isOfKey && expected.scope === 'PROJECT') {
     const behaviour = ({ method }: { method: FakeMethod }): BehaviourSpec => (method === QUESTION ? refused : {});
@@ -196,11 +196,9 @@ function lengthInWords(until: number, expected: Expected['cooldown'], before: nu
 
 const WORTH_LESS = 'worth 0.8';
 
-function expectedOf({ expected, meets }: Failure, way: Way): Seen {
+function expectedOf({ expected, meets }: Failure): Seen {
   const { class: name, scope, cooldown, retry_same_request_with_other_key: isRetried } = expected;
   const blocked = meets.by === 'answer' && meets.error.status === 200;
-  // Nobody can try again what seems to have worked; but the server is told.
-  const isSwallowed = way.midStream === 'swallowed';
   const isSuspected = name === 'KEY_INVALID' || name === 'KEY_SUSPENDED';
   const rest = isSuspected
     ? OUT_OF_USE
@@ -209,8 +207,8 @@ function expectedOf({ expected, meets }: Failure, way: Way): Seen {
   const isOwnFault = name === 'KEY_INVALID' || (name === 'PERMISSION' && scope === 'KEY');
   return {
     failures: blocked ? {} : { [name]: 1 },
-    used: isRetried && !isSwallowed ? ['failing', isOfProject ? 'other' : 'sibling'] : ['failing'],
-    answered: isRetried || blocked || isSwallowed,
+    used: isRetried ? ['failing', isOfProject ? 'other' : 'sibling'] : ['failing'],
+    answered: isRetried || blocked,
     rests: {
       failing: scope === 'NONE' ? [] : [rest, ...(isOwnFault ? [WORTH_LESS] : [])],
       sibling: isOfProject ? [rest] : [],
@@ -223,8 +221,6 @@ describe.concurrent('a failure is judged alike however the SDK shows it, and res
   test.for(FAILURES)('$name', async (failure) => {
     const ways = waysToMeet(failure);
     const seen = await Promise.all(ways.map(async (way) => [way.name, await meet(failure, way)] as const));
-    expect(Object.fromEntries(seen)).toEqual(
-      Object.fromEntries(ways.map((way) => [way.name, expectedOf(failure, way)])),
-    );
+    expect(Object.fromEntries(seen)).toEqual(Object.fromEntries(ways.map((way) => [way.name, expectedOf(failure)])));
   });
 });

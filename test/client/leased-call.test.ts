@@ -111,6 +111,16 @@ describe.each(WAYS)('a call with leases, $way,', ({ place }) => {
     await expect.poll(() => usage(balancer)).toMatchObject({ acquired: 1n });
   });
 
+  test('ends the request of a stream that the function stops reading', async () => {
+    const { fake, balancer, settings } = await bench(await place(), { [ONE]: {} });
+    fake.setKey(ONE, { behaviour: { chunkDelayMs: Infinity } });
+    await leasedCall(balancer, settings, async (ai) => {
+      for await (const _ of await ai.models.generateContentStream({ model: MODEL, contents: 'hello' })) break;
+      await expect.poll(() => fake.counts.inFlight).toBe(0);
+    });
+    await expect.poll(() => usage(balancer)).toMatchObject({ acquired: 1n, succeeded: 1n });
+  });
+
   test('keeps its lease for as long as it takes', async () => {
     const { balancer, settings } = await bench(await place(), { [ONE]: {} });
     await balancer.keyAdmin.updatePool({

@@ -109,10 +109,20 @@ describe.each(WAYS)('whose error it is, $way:', ({ place }) => {
 
   test.each([
     ['an error', { errorMidStream: 'overloaded_503_old' }],
+    ['an error of which the SDK takes no notice', { errorMidStream: 'overloaded_503_old', wrapping: 'array' }],
     ['a cut', { cut: 'midStream' }],
+    ['an end without a reason', { cut: 'quietly' }],
   ] as const)('%s in the middle of a stream is of its lease, and another key is tried', async (_, behaviour) => {
     const { fake, wrapper } = await bench(await place(), { [ONE]: { behaviour }, [TWO]: {} }, { retryDelay: 1 });
-    expect(await wrapper.executeWithRetry(readStream)).toBe(expectedAnswer('hello'));
+    const seen: unknown[] = [];
+    const reading = wrapper.executeWithRetry((ai) =>
+      readStream(ai).catch((error: unknown) => {
+        seen.push(error);
+        throw error;
+      }),
+    );
+    expect(await reading).toBe(expectedAnswer('hello'));
+    expect(seen).toHaveLength(1);
     expect(fake.counts.byKey).toEqual({ [ONE]: 1, [TWO]: 1 });
     expect(await endings(wrapper)).toEqual({ acquired: 2, succeeded: 1, failed: 1 });
   });

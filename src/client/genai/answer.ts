@@ -109,7 +109,8 @@ export class Answer {
       ended(end);
     };
     const leave = (reason: unknown): Promise<void> | undefined => {
-      finish({ by: 'left' });
+      const error = this.#events?.error;
+      finish(error === undefined ? { by: 'left' } : { by: 'error', body: error });
       return this.#reader?.cancel(reason).catch(() => undefined);
     };
     const stream = new ReadableStream<Uint8Array>(

@@ -5,7 +5,8 @@ import { KeyBalancerError } from '../errors.ts';
 import { HeldLease } from '../held-lease.ts';
 import { maskKeys } from '../mask-keys.ts';
 import type { Reports } from '../reports.ts';
-import { Answer, type AnswerEnd } from './answer.ts';
+import type { Answer, AnswerEnd } from './answer.ts';
+import { answerTo, shownEnd } from './answer-to.ts';
 import { callScope } from './call-scope.ts';
 import type { GenAIContext } from './context.ts';
 import { errorBody } from './error-body.ts';
@@ -14,7 +15,7 @@ import { LeaseSearch } from './lease-search.ts';
 import type { Outgoing } from './outgoing.ts';
 import { type RequestFacts, requestFacts } from './request-facts.ts';
 import { classOf, type Notify, Retries } from './retries.ts';
-import { errorOf, streamError } from './try-outcome.ts';
+import { errorOf } from './try-outcome.ts';
 import { type TryFigures, TryReports } from './try-reports.ts';
 
 type Fetch = typeof globalThis.fetch;
@@ -132,14 +133,7 @@ export class LeasedRequest {
       this.#succeeded(lease, { status, latencyMs: headersMs });
       return response;
     }
-    const { answer: kind, tellsResources } = this.#facts;
-    const answer = new Answer(response, {
-      kind,
-      keepStart: tellsResources,
-      mustSpeak:
-        kind === 'message' && this.#request.method !== 'DELETE' && !response.headers.has('x-goog-upload-status'),
-      shown: kind === 'generated-events' ? (body) => streamError(body, apiKey) : undefined,
-    });
+    const answer = answerTo(this.#facts, response, apiKey);
     const end = await answer.begin();
     if (end === undefined) {
       return answer.handOn(
@@ -177,13 +171,7 @@ export class LeasedRequest {
 
   /** What the reader of a stream gets to see of its end. */
   #shown(end: AnswerEnd, apiKey: string): unknown {
-    const error =
-      end.by === 'error'
-        ? streamError(end.body, apiKey)
-        : end.by === 'silence'
-          ? end.error
-          : new TypeError('terminated');
-    const masked = maskKeys(error, this.#apiKeys);
+    const masked = maskKeys(shownEnd(end, apiKey), this.#apiKeys);
     if (this.#retries.attempts.length > 0) attachAttempts(masked, this.#retries.attempts);
     return masked;
   }

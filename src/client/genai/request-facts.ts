@@ -21,6 +21,8 @@ export interface RequestFacts {
   /** Whose limits count the request; "": none's. */
   model: string;
   answer: AnswerKind;
+  /** Whether the answer is a message that must be there. */
+  mustSpeak: boolean;
   /** Resources that it names, of which each lives in one project. The first is the one it is about, if it is about one. */
   resources: string[];
   /** Whether it is about one of the resources, which a 404 then speaks of. */
@@ -52,11 +54,13 @@ export function requestFacts(url: string, httpMethod: string, accept: string, bo
   const inModel = collection === 'models' && !rest.includes('/', 1);
   const tuned = collection === 'tunedModels' && verb !== undefined;
   const generates = verb !== undefined && GENERATES.test(verb);
+  const answer = answerKind();
   return {
     collection,
     method: uploads === undefined ? methodOf(collection, rest, verb, httpMethod) : `${collection}.upload`,
     model: modelOf(),
-    answer: answerKind(),
+    answer,
+    mustSpeak: answer === 'message' && httpMethod !== 'DELETE',
     resources: [
       ...[about, page].filter((name) => name !== undefined),
       ...(text === undefined ? [] : namesInRequest(text)),
