@@ -7,6 +7,11 @@ const WORDS: Record<string, string> = {
   source: '--source',
   project: '--project',
   tier: '--tier',
+  models: '--models',
+  'labels name': '--label',
+  labels: '--label',
+  max_concurrent_leases: '--max-concurrent-leases',
+  new_api_key: 'KEY',
   file: 'FILE',
   address: '--address',
   dataDir: '--data-dir',
@@ -23,7 +28,7 @@ const WORDS: Record<string, string> = {
 };
 
 /** Such as `key.source is "a\0b"; allowed: ...`, `api_key is "empty"; ...`, or `key_ids[0] names no key`. */
-const FIELD_FIRST = /^(?:key\.)?([A-Za-z_.]+)(?:\[\d+\])? (?=is |names )/;
+const FIELD_FIRST = /^(?:key\.)?([A-Za-z_.]+(?: name)?)(?:\[[^\]]*\])? (?=is |names )/;
 
 /** A refusal of a field in the words of the command line; a message of another form stays as it is. */
 export function inCommandWords(message: string): string {

@@ -1,5 +1,6 @@
 import { KeyBalancerError } from '../client/errors.ts';
 import { CliError, EXIT } from './exit-code.ts';
+import { inCommandWords } from './field-words.ts';
 import type { Output } from './output.ts';
 import { count } from './words.ts';
 
@@ -29,7 +30,7 @@ export async function forEachKey(
         each.done.push(keyId);
       } catch (error) {
         if (!(error instanceof KeyBalancerError) || signal.aborted || error.reason === '') throw error;
-        each.failed.push({ keyId, reason: error.message });
+        each.failed.push({ keyId, reason: inCommandWords(error.message) });
       }
       output.progress(`${verb} ${each.done.length} of ${keyIds.length} keys`);
     }

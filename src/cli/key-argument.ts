@@ -10,6 +10,12 @@ export function isKeyId(text: string): boolean {
   return KEY_ID.test(text);
 }
 
+/** Ends the command where one is no key id. It is not repeated: it may be an API key. */
+export function checkKeyIds(keyIds: readonly string[]): void {
+  if (keyIds.every(isKeyId)) return;
+  throw new CliError(EXIT.usage, 'KEY_ID is no key id; allowed: such as key-00000007, as `list` shows it');
+}
+
 /** An API key from an argument, of which the user is warned, or by "-" from standard input or a hidden prompt. */
 export async function apiKeyOf(argument: string, command: string, output: Output): Promise<string> {
   if (argument.trim() === '')

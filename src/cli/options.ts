@@ -45,15 +45,15 @@ export function addHelpExamples(command: Command, ...examples: string[]): Comman
   return command.addHelpText('after', `\nFor example:\n${lines.join('\n')}\n\n${EXIT_CODES_HELP}`);
 }
 
-/** Reads a number within bounds, or ends the command with a sentence that names the option. */
+/** Reads a number within bounds, or ends the command with a sentence that names the option. `or`: what else it takes. */
 export function numberOption(
   flag: string,
-  { least, most, whole = false }: { least: number; most: number; whole?: boolean },
+  { least, most, whole = false, or }: { least: number; most: number; whole?: boolean; or?: string },
 ) {
   return (text: string): number => {
     const value = text.trim() === '' ? Number.NaN : Number(text);
     if (value >= least && value <= most && (!whole || Number.isInteger(value))) return value;
-    const allowed = `${whole ? 'a whole number from ' : 'a number from '}${least} to ${most}`;
+    const allowed = `${whole ? 'a whole number from ' : 'a number from '}${least} to ${most}${or === undefined ? '' : `, or ${or}`}`;
     throw new CliError(EXIT.usage, `${flag} is ${JSON.stringify(text)}; allowed: ${allowed}`);
   };
 }

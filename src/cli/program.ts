@@ -17,6 +17,7 @@ const COMMANDS: readonly Entry[] = [
   { name: 'import', summary: 'add keys from a file or standard input', load: () => import('./commands/import.ts') },
   { name: 'add-key', summary: 'add one key', load: () => import('./commands/add-key.ts') },
   { name: 'remove-key', summary: 'remove one key', load: () => import('./commands/remove-key.ts') },
+  { name: 'update-key', summary: 'change the settings of keys', load: () => import('./commands/update-key.ts') },
   { name: 'list', summary: 'list keys, never in plain text', load: () => import('./commands/list.ts') },
   { name: 'stats', summary: 'show counters and gauges', load: () => import('./commands/stats.ts') },
   { name: 'health', summary: 'show what can serve, what rests, and why', load: () => import('./commands/health.ts') },
@@ -57,14 +58,15 @@ const COMMANDS: readonly Entry[] = [
 /** Runs one command line and ends the process with its exit code. */
 export async function run(argv: readonly string[]): Promise<void> {
   const output = new Output(process.stdout, process.stderr);
-  let exitCode = await exitCodeOf(argv, output);
+  let exitCode = await execute(argv, output);
   output.clearProgress();
   if (!(await output.complete()) && exitCode === EXIT.done) exitCode = EXIT.failed;
   // What a command leaves open, such as a connection that waits to be used again, must not keep the process.
   process.exit(exitCode);
 }
 
-async function exitCodeOf(argv: readonly string[], output: Output): Promise<number> {
+/** Runs one command line, says what went wrong, and gives the exit code. What it leaves open is its caller's to end. */
+export async function execute(argv: readonly string[], output: Output): Promise<number> {
   try {
     await createProgram({ output }).parseAsync(withoutHelpCommand(argv), { from: 'user' });
     return EXIT.done;

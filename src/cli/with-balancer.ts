@@ -52,6 +52,8 @@ export async function withReach(
   } finally {
     // Where it cannot be reached, there is nothing to close.
     await (await reached?.catch(() => undefined))?.close();
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
   }
   if (received !== undefined) throw new CliError(exitCodeOfSignal(received), 'interrupted');
 }

@@ -1,11 +1,11 @@
 import { connectOperator } from '../client/operator.ts';
-import { watchOwner } from '../client/shared/owner-watch.ts';
 import { readClientConfig } from '../server/config/config.ts';
 import { socketPath } from '../store/data-dir.ts';
 import type { Examination, Maintenance } from '../store/open-store.ts';
 import { CliError, EXIT } from './exit-code.ts';
 import { type ClientOptions, flagsOf } from './options.ts';
 import type { Output } from './output.ts';
+import { listens } from './server-address.ts';
 import { checkThereIsData } from './with-balancer.ts';
 
 /**
@@ -19,7 +19,8 @@ export async function withMaintenance<T>(
   use: (maintenance: Maintenance) => Promise<T>,
 ): Promise<T> {
   const place = localPlace(command, options);
-  if (await listens(place.socket)) return withSocket(place.socket!, (operator) => use(remoteMaintenance(operator)));
+  if (place.socket !== undefined && (await listens(place.socket)))
+    return withSocket(place.socket, (operator) => use(remoteMaintenance(operator)));
   if (place.dataDir === undefined) throw new CliError(EXIT.notReached, `nobody listens at unix:${place.socket}`);
   checkThereIsData(place.dataDir);
   const { openStore } = await import('../store/open-store.ts');
@@ -43,7 +44,7 @@ export async function withRunningServer<T>(
   use: (operator: ReturnType<typeof connectOperator>) => Promise<T>,
 ): Promise<T> {
   const { socket, dataDir } = localPlace(command, options);
-  if (await listens(socket)) return withSocket(socket!, use);
+  if (socket !== undefined && (await listens(socket))) return withSocket(socket, use);
   const where = dataDir === undefined ? `unix:${socket}` : `data dir ${dataDir}`;
   throw new CliError(EXIT.notReached, `no server runs on ${where}`);
 }
@@ -58,16 +59,6 @@ function localPlace(command: string, options: ClientOptions) {
     EXIT.usage,
     `\`${command}\` acts on a data dir, through the socket in it, and not on a server at ${address}: run it on that server's machine with --data-dir DIR`,
   );
-}
-
-async function listens(socket: string | undefined): Promise<boolean> {
-  if (socket === undefined) return false;
-  try {
-    (await watchOwner(socket)).close();
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 async function withSocket<T>(socket: string, use: (operator: Operator) => Promise<T>): Promise<T> {

@@ -4,7 +4,8 @@ import { type Key, KeySchema, KeyState } from '../../gen/keybalancer/v1/keybalan
 import { allKeys } from '../all-keys.ts';
 import type { CommandContext } from '../command-context.ts';
 import { messageJson } from '../json.ts';
-import { addClientOptions, addHelpExamples, type ClientOptions } from '../options.ts';
+import { labelOption } from '../label-option.ts';
+import { addClientOptions, addHelpExamples, type ClientOptions, wordOption } from '../options.ts';
 import type { Output } from '../output.ts';
 import { type Column, Table } from '../table.ts';
 import { withBalancer } from '../with-balancer.ts';
@@ -14,27 +15,50 @@ interface ListOptions extends ClientOptions {
   pool?: string;
   project?: string;
   source?: string;
+  label?: Record<string, string>;
+  state?: StateName[];
   availableOnly?: true;
   bySource?: true;
 }
+
+const STATES = {
+  available: [KeyState.AVAILABLE],
+  cooling: [KeyState.COOLING],
+  quarantined: [KeyState.QUARANTINED],
+  disabled: [KeyState.DISABLED_AUTO, KeyState.DISABLED_ADMIN],
+};
+type StateName = keyof typeof STATES;
+const stateOption = wordOption('--state', Object.keys(STATES) as StateName[]);
 
 export function define(command: Command, { output }: CommandContext): void {
   addClientOptions(command)
     .option('--pool <NAME>', 'this pool only (default: all)')
     .option('--project <NAME>', 'this project only')
     .option('--source <NAME>', 'this source only')
-    .option('--available-only', 'only keys that may serve now')
+    .option('--label <NAME=VALUE>', 'only keys with this label; of several, with all', labelOption('--label'))
+    .option(
+      '--state <available|cooling|quarantined|disabled>',
+      'only keys in this state; of several, in any',
+      (name, names: StateName[] = []) => [...names, stateOption(name)],
+    )
+    .option('--available-only', 'only keys that may serve now, as --state available')
     .option('--by-source', 'grouped by where they came from')
     .action((options: ListOptions) => list(options, output));
-  addHelpExamples(command, 'list --available-only --by-source', 'list --json | jq -r .keys[].keyId').addHelpText(
+  addHelpExamples(
+    command,
+    'list --available-only --by-source',
+    'list --state quarantined --label team=search',
+    'list --json | jq -r .keys[].keyId',
+  ).addHelpText(
     'after',
     '\n--json prints ListKeysResponse of the API in protobuf JSON, all pages as one, in order of key id.',
   );
 }
 
 async function list(options: ListOptions, output: Output): Promise<void> {
-  const { pool = '', project = '', source = '', availableOnly = false } = options;
-  const filter = { pool, project, source, states: availableOnly ? [KeyState.AVAILABLE] : [] };
+  const { pool = '', project = '', source = '', label: labels = {}, state = [], availableOnly = false } = options;
+  const states = availableOnly ? STATES.available : [...new Set(state)].flatMap((name) => STATES[name]);
+  const filter = { pool, project, source, labels, states };
   await withBalancer(options, output, async (balancer, signal) => {
     const pages = keyPages(balancer, filter, signal, output);
     if (options.json) await printJson(pages, output);

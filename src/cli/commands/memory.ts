@@ -3,6 +3,7 @@ import type { CommandContext } from '../command-context.ts';
 import { prettyJson } from '../json.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions } from '../options.ts';
 import type { Output } from '../output.ts';
+import { printPairs } from '../pairs.ts';
 import { withBalancer } from '../with-balancer.ts';
 import { bytes } from '../words.ts';
 
@@ -37,13 +38,14 @@ async function memory(options: ClientOptions, output: Output): Promise<void> {
     };
     if (options.json) return output.line(prettyJson(figures));
     const { cache } = figures;
-    for (const [name, value] of [
-      ['process', `${bytes(BigInt(figures.residentBytes))} resident`],
-      ['keys', `${bytes(BigInt(keysBytes))} of ${keys}, ${bytes(BigInt(figures.averageBytesPerKey))} each`],
-      ['1000 keys', `about ${bytes(BigInt(figures.estimatedBytesPer1000Keys))}`],
-      ['cache', `${cache.size} of ${cache.capacity} decrypted keys, hit rate ${(100 * cache.hitRate).toFixed(1)} %`],
-    ]) {
-      await output.line(output.terminal ? `${name!.padEnd(11)}${value}` : `${name}\t${value}`);
-    }
+    await printPairs(
+      [
+        ['process', `${bytes(BigInt(figures.residentBytes))} resident`],
+        ['keys', `${bytes(BigInt(keysBytes))} of ${keys}, ${bytes(BigInt(figures.averageBytesPerKey))} each`],
+        ['1000 keys', `about ${bytes(BigInt(figures.estimatedBytesPer1000Keys))}`],
+        ['cache', `${cache.size} of ${cache.capacity} decrypted keys, hit rate ${(100 * cache.hitRate).toFixed(1)} %`],
+      ],
+      output,
+    );
   });
 }

@@ -1,7 +1,5 @@
 import type { Command } from 'commander';
 import { connectRemote } from '../../client/remote.ts';
-import { readClientConfig } from '../../server/config/config.ts';
-import { readOwner, socketPath } from '../../store/data-dir.ts';
 import type { CommandContext } from '../command-context.ts';
 import { CliError, EXIT } from '../exit-code.ts';
 import { type Feed, feedMonitor } from '../monitor/feed.ts';
@@ -9,8 +7,9 @@ import { frame } from '../monitor/frame.ts';
 import { MonitorState } from '../monitor/monitor-state.ts';
 import { Screen } from '../monitor/screen.ts';
 import { statusLine, statusRecord } from '../monitor/status-line.ts';
-import { addClientOptions, addHelpExamples, type ClientOptions, flagsOf, numberOption } from '../options.ts';
+import { addClientOptions, addHelpExamples, type ClientOptions, numberOption } from '../options.ts';
 import type { Output } from '../output.ts';
+import { serverAddress } from '../server-address.ts';
 
 interface MonitorOptions extends ClientOptions {
   pool?: string;
@@ -43,7 +42,8 @@ export function define(command: Command, { output }: CommandContext): void {
 }
 
 async function monitor({ pool, interval, ...options }: MonitorOptions, output: Output): Promise<void> {
-  const address = addressOf(options);
+  const address = serverAddress(options);
+  if (address === undefined) throw new CliError(EXIT.notReached, 'no server runs on the data dir');
   const balancer = connectRemote(address, { transport: 'unary' });
   const state = new MonitorState();
   const ended = new AbortController();
@@ -81,15 +81,4 @@ async function monitor({ pool, interval, ...options }: MonitorOptions, output: O
     if (live && began) screen.close();
     await balancer.close();
   }
-}
-
-/** Never opens a data dir itself: a server that starts must find it free. */
-function addressOf(options: ClientOptions): string {
-  const { address, dataDir } = readClientConfig(flagsOf(options));
-  if (address !== undefined) return address;
-  const socket = socketPath(dataDir);
-  if (socket !== undefined) return `unix:${socket}`;
-  const { grpc } = readOwner(dataDir) ?? {};
-  if (grpc === undefined) throw new CliError(EXIT.notReached, `no server runs on data dir ${dataDir}`);
-  return grpc;
 }

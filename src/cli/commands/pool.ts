@@ -5,7 +5,7 @@ import {
   CreatePoolResponseSchema,
   ListPoolsResponseSchema,
   type Pool,
-  type PoolSchema,
+  PoolSchema,
   Selection,
   UpdatePoolResponseSchema,
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
@@ -16,6 +16,7 @@ import { messageJson, prettyJson } from '../json.ts';
 import { addHelpExamples, addSubcommand, type ClientOptions, numberOption, wordOption } from '../options.ts';
 import type { Output } from '../output.ts';
 import { pages } from '../pages.ts';
+import { printPairs } from '../pairs.ts';
 import { Table } from '../table.ts';
 import { withBalancer } from '../with-balancer.ts';
 import { duration } from '../words.ts';
@@ -43,6 +44,13 @@ export function define(command: Command, { output }: CommandContext): void {
   addHelpExamples(listed, 'pool list', 'pool list --json').addHelpText(
     'after',
     '\n--json prints ListPoolsResponse of the API in protobuf JSON, all pages as one.',
+  );
+  const shown = addSubcommand(command, 'show', 'Show one pool: its settings, its keys and what they did')
+    .argument('<NAME>', 'the pool')
+    .action((name: string, options: ClientOptions) => show(name, options, output));
+  addHelpExamples(shown, 'pool show default', 'pool show default --json').addHelpText(
+    'after',
+    '\n--json prints Pool of the API in protobuf JSON, with its stats.',
   );
   const created = withSettings(addSubcommand(command, 'create', 'Add a pool'))
     .argument('<NAME>', 'a small letter, then at most 62 of small letters, digits and hyphens')
@@ -105,6 +113,45 @@ function settingsOf(options: PoolOptions): { pool: MessageInitShape<typeof PoolS
   return { pool: Object.fromEntries(named), paths };
 }
 
+async function show(name: string, options: ClientOptions, output: Output): Promise<void> {
+  await withBalancer(options, output, async (balancer, signal) => {
+    const pool = (await allPools(balancer, signal)).find((each) => each.pool === name);
+    if (pool === undefined) throw new CliError(EXIT.failed, 'NAME is no pool; `pool list` shows those there are');
+    if (options.json) return output.line(prettyJson(messageJson(PoolSchema, pool)));
+    await printPairs(poolInWords(pool), output);
+  });
+}
+
+function poolInWords({ stats, ...pool }: Pool): [string, string][] {
+  const limit = (value: number): string => (value === 0 ? 'no limit' : String(value));
+  const figure = (value: bigint | undefined): string => String(value ?? 0);
+  const usage = stats?.usage;
+  return [
+    ['pool', pool.pool],
+    ['description', pool.description || '-'],
+    ['default lease ttl', duration(pool.defaultLeaseTtl)],
+    ['max lease ttl', duration(pool.maxLeaseTtl)],
+    ['max concurrent leases', `${limit(pool.maxConcurrentLeases)} of one key`],
+    ['max total leases', limit(pool.maxTotalLeases)],
+    ['max waiting', String(pool.maxWaiting)],
+    ['selection', selectionInWords(pool.selection)],
+    ['auto success', pool.autoSuccess ? 'on' : 'off'],
+    ['keys', figure(stats?.totalKeys)],
+    ['available', figure(stats?.availableKeys)],
+    ['cooling', figure(stats?.coolingKeys)],
+    ['quarantined', figure(stats?.quarantinedKeys)],
+    ['disabled', figure(stats?.disabledKeys)],
+    ['leases', `${figure(stats?.activeLeases)} now, ${figure(usage?.acquired)} in all`],
+    ['reported', `${figure(usage?.succeeded)} succeeded, ${figure(usage?.failed)} failed`],
+    ['waiting', figure(stats?.waitingAcquires)],
+    ['refused', figure(stats?.acquiresRejected)],
+  ];
+}
+
+function selectionInWords(selection: Selection): string {
+  return selection === Selection.UNTIL_SPENT ? 'until-spent' : 'weighted-lru';
+}
+
 async function createPool(name: string, options: PoolOptions, output: Output): Promise<void> {
   await withBalancer({ ...options, mayCreate: true }, output, async (balancer, signal) => {
     const response = await balancer.keyAdmin.createPool(
@@ -152,10 +199,7 @@ async function list(options: ClientOptions, output: Output): Promise<void> {
       { title: 'PER KEY', value: ({ maxConcurrentLeases }) => limit(maxConcurrentLeases), right: true },
       { title: 'TOTAL', value: ({ maxTotalLeases }) => limit(maxTotalLeases), right: true },
       { title: 'MAX WAITING', value: ({ maxWaiting }) => String(maxWaiting), right: true },
-      {
-        title: 'SELECTION',
-        value: ({ selection }) => (selection === Selection.UNTIL_SPENT ? 'until-spent' : 'weighted-lru'),
-      },
+      { title: 'SELECTION', value: ({ selection }) => selectionInWords(selection) },
       { title: 'AUTO SUCCESS', value: ({ autoSuccess }) => (autoSuccess ? 'on' : 'off') },
       { title: 'DESCRIPTION', value: ({ description }) => description || '-' },
     ]).rows(pools);

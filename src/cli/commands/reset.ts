@@ -2,10 +2,9 @@ import type { Command } from 'commander';
 import { type Key, KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { allKeys } from '../all-keys.ts';
 import type { CommandContext } from '../command-context.ts';
-import { CliError, EXIT } from '../exit-code.ts';
 import { forEachKey, judgeEach } from '../for-each-key.ts';
 import { prettyJson } from '../json.ts';
-import { isKeyId } from '../key-argument.ts';
+import { checkKeyIds } from '../key-argument.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions } from '../options.ts';
 import type { Output } from '../output.ts';
 import { withBalancer } from '../with-balancer.ts';
@@ -34,9 +33,7 @@ export function define(command: Command, { output }: CommandContext): void {
 }
 
 async function reset(keyIds: readonly string[], options: ResetOptions, output: Output): Promise<void> {
-  const wrong = keyIds.find((each) => !isKeyId(each));
-  if (wrong !== undefined)
-    throw new CliError(EXIT.usage, 'KEY_ID is no key id; allowed: such as key-00000007, as `list` shows it');
+  checkKeyIds(keyIds);
   const { confirm = false, pool = '', json } = options;
   await withBalancer(options, output, async (balancer, signal) => {
     const found: string[] = [...keyIds];
