@@ -249,6 +249,7 @@ export class Engine {
       active: 0,
       leases: new Set(),
       usage: fresh.usage ?? noUsage(),
+      faults: undefined,
       lastAcquire: fresh.lastAcquire,
       secretSince: -Infinity,
       record: fresh.record,

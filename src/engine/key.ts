@@ -1,5 +1,6 @@
 import { ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Due } from './deadline-heap.ts';
+import type { FaultCounts } from './fault-domain.ts';
 import type { Health } from './health.ts';
 import type { Lease } from './lease.ts';
 import { CLEARED_OF_SUSPENSION } from './policy.ts';
@@ -106,6 +107,8 @@ export interface Key extends Resting {
   /** Its leases that can still be reported: active, expired, or left by their session. */
   readonly leases: Set<Lease>;
   readonly usage: UsageCounts;
+  /** Its failures, in this run only; undefined: there were none. */
+  faults: FaultCounts | undefined;
   lastAcquire: number | undefined;
   /** When its API key was replaced; what leases of before report says nothing of the new one. In this run only. */
   secretSince: number;

@@ -4,6 +4,7 @@ import { endTrials, resumeTrials } from './cooldowns.ts';
 import type { Engine } from './engine.ts';
 import { endingOf } from './engine.ts';
 import { BalancerError } from './errors.ts';
+import { faultDomain } from './fault-domain.ts';
 import { book, unbook } from './gates.ts';
 import type { Key } from './key.ts';
 import { learn } from './learn.ts';
@@ -70,7 +71,7 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
     count('outputTokens', result.outputTokens);
     count('cachedTokens', result.cachedTokens);
   }
-  if (finding !== undefined) countFailure(engine, key, finding.errorClass, 1);
+  if (finding !== undefined) countFailure(engine, key, finding, 1);
 
   return {
     errorClass: finding?.errorClass ?? ErrorClass.UNSPECIFIED,
@@ -78,7 +79,7 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
     late,
     undo: (at) => {
       for (const [field, by] of counted) engine.count(lease, field, -by);
-      if (finding !== undefined) countFailure(engine, key, finding.errorClass, -1);
+      if (finding !== undefined) countFailure(engine, key, finding, -1);
       learned.undo(at);
       const exists = engine.keys.get(key.ordinal) === key;
       if (exists) engine.setHealth(key, before.health, at);
@@ -125,9 +126,14 @@ export function renew(engine: Engine, lease: Lease, ttlMs: number | undefined, n
   };
 }
 
-/** Counts of failures by class belong to the pool. */
-function countFailure(engine: Engine, key: Key, errorClass: ErrorClass, by: number): void {
-  const name = nameOf(errorClass);
+/** Counts of failures by class belong to the pool; those by fault domain, of this run only, to the key. */
+function countFailure(engine: Engine, key: Key, finding: Finding, by: number): void {
+  const domain = faultDomain(finding);
+  if (domain !== undefined) {
+    key.faults ??= { caller: 0, key: 0, project: 0, provider: 0 };
+    key.faults[domain] += by;
+  }
+  const name = nameOf(finding.errorClass);
   const counts = key.pool.failuresByClass;
   counts[name] = (counts[name] ?? 0) + by;
   if (counts[name] === 0) delete counts[name];

@@ -91,6 +91,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         ...options.http,
         services,
         context,
+        metricsPerKey: () => options.config?.metricsPerKey ?? false,
         ready: () => !draining.signal.aborted,
         onError: (error) => failed('http', error),
       });

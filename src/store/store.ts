@@ -1,5 +1,6 @@
 import type { CallerCounts } from '../engine/callers.ts';
 import type { Reason } from '../engine/errors.ts';
+import type { FaultCounts } from '../engine/fault-domain.ts';
 import type { KeySettings, PoolSettings } from '../engine/settings.ts';
 import type { ProviderErrorInit } from '../gemini/describe-thrown.ts';
 import type { Finding, LimitName } from '../gemini/finding.ts';
@@ -70,6 +71,10 @@ export interface Store {
   deleteQuota(order: { project: string; model: string }): Promise<void>;
 
   stats(query: { pools: readonly string[]; includeModels: boolean }): Promise<StoreStats>;
+  /** What keeps keys from serving, added up. A walk over all projects, in slices. */
+  constraints(): Promise<Constraints>;
+  /** The first keys by key id, up to so many, and how many there are. */
+  keyFigures(limit: number): Promise<{ keys: KeyFigures[]; total: number }>;
 
   /** Where the stream of health changes stands. Revisions of one storeId only grow, restarts included. */
   position(): Promise<{ storeId: string; revision: number }>;
@@ -476,6 +481,46 @@ export interface StoreStats {
   keysBytes: number;
   /** Group commits since the start: how many, and how many operations they carried. */
   commits: { count: number; operations: number; failures: number; latency: LatencyView };
+}
+
+/** What keeps keys from serving, added up. */
+export interface Constraints {
+  /** Cooldowns that run now. */
+  cooldowns: CooldownTotal[];
+  /** Limits that are known, set or learned. */
+  quotas: QuotaTotal[];
+}
+
+export interface CooldownTotal {
+  /** What rests: a key, a project (or one of its models), or a model for everyone. */
+  scope: 'key' | 'project' | 'model';
+  cause: ErrorClass;
+  count: number;
+  /** Until the last of them ends. */
+  longestMs: number;
+}
+
+/** Of one model and one kind of limit, over the projects that have keys in the pool. */
+export interface QuotaTotal {
+  pool: string;
+  /** undefined: of the models beyond the bound, together. */
+  model: string | undefined;
+  limit: LimitName;
+  used: number;
+  /** Of each project what is left of its own limit, never less than 0. */
+  left: number;
+}
+
+/** A key in short, for figures of many. */
+export interface KeyFigures {
+  keyId: string;
+  pool: string;
+  /** Whose quota it shares; "": unknown. */
+  project: string;
+  state: KeyState;
+  activeLeases: number;
+  /** Since the process began; undefined: there were none. */
+  faults: Readonly<FaultCounts> | undefined;
 }
 
 export interface HealthChange {

@@ -28,6 +28,18 @@ test('config reload brings into force what can change, and says what needs a res
   expect((await command('config', 'reload')).stdout).toBe('in force: log_level\nonly after a restart: verify\n');
 });
 
+test('series of single keys come and go with a reload, while the server runs', async () => {
+  const { server, path, command } = await served('http: 127.0.0.1:0\n');
+  const keySeries = async (): Promise<boolean> =>
+    (await (await fetch(`http://${server.http}/metrics`)).text()).includes('keybalancer_keys_untold');
+  expect(await keySeries()).toBe(false);
+  for (const value of ['on', 'off']) {
+    writeFileSync(path, `http: 127.0.0.1:0\nmetrics_per_key: ${value}\n`);
+    expect((await command('config', 'reload')).stdout).toBe('in force: metrics_per_key\n');
+    expect(await keySeries()).toBe(value === 'on');
+  }
+});
+
 test('a configuration that cannot be used leaves the old one in force, by command and by SIGHUP, and is named', async () => {
   const { server, path, command } = await served('log_level: info\n');
   writeFileSync(path, 'log_level: debug\nlog_levle: x\n');

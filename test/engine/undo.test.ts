@@ -26,6 +26,7 @@ function picture({ engine, pool, now }: Rig): unknown {
     keys: [...engine.keys.values()].map((key) => ({
       health: key.health,
       usage: key.usage,
+      faults: Object.entries(key.faults ?? {}).filter(([, count]) => count !== 0),
       active: key.active,
       state: key.state,
       disabledFor: key.disabledFor,

@@ -14,6 +14,7 @@ const SETTINGS_TO_SERVE: readonly SettingName[] = [
   'verify',
   'insecure',
   'logLevel',
+  'metricsPerKey',
 ];
 
 export function define(command: Command, { output }: CommandContext): void {

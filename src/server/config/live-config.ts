@@ -25,6 +25,11 @@ export class LiveConfig {
     this.#inForce = valuesOf(flags, env);
   }
 
+  /** Whether metrics have series of single keys. */
+  get metricsPerKey(): boolean {
+    return SCHEMA.shape.metricsPerKey.parse(this.#inForce.get('metricsPerKey'));
+  }
+
   /** Throws a ConfigError, and changes nothing, where the new configuration cannot be used. */
   reload(): Reloaded {
     const values = valuesOf(this.#flags, this.#env);

@@ -21,6 +21,7 @@ export const SCHEMA = z.object({
   verify: parsed('verify', truth),
   insecure: parsed('insecure', truth),
   logLevel: z.enum(LOG_LEVELS, { error: SETTINGS.logLevel.allowed }),
+  metricsPerKey: parsed('metricsPerKey', truth),
   address: parsed('address', serverAddress).optional(),
 });
 

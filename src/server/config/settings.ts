@@ -134,6 +134,18 @@ export const SETTINGS = {
     readBy: 'server',
     live: true,
   },
+  metricsPerKey: {
+    flag: '--metrics-per-key',
+    argument: 'on|off',
+    variable: 'KEYBALANCER_METRICS_PER_KEY',
+    field: 'metrics_per_key',
+    description:
+      'whether metrics have series of single keys, by key id, for the first 10,000 of them; off, where that would be too many',
+    allowed: 'on or off',
+    fallback: 'off',
+    readBy: 'server',
+    live: true,
+  },
   address: {
     flag: '--address',
     argument: 'HOST:PORT|unix:PATH',

@@ -70,7 +70,7 @@ function defaultsIn(env: NodeJS.ProcessEnv): Partial<Record<FieldName, string>> 
   // The XDG specification says to ignore a relative path.
   const xdg = env.XDG_DATA_HOME;
   const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(homedir(), '.local', 'share');
-  const { grpc, http, durability, geminiBaseUrl, verify, insecure, logLevel } = SETTINGS;
+  const { grpc, http, durability, geminiBaseUrl, verify, insecure, logLevel, metricsPerKey } = SETTINGS;
   return {
     dataDir: join(base, 'keybalancer'),
     grpc: grpc.fallback,
@@ -80,5 +80,6 @@ function defaultsIn(env: NodeJS.ProcessEnv): Partial<Record<FieldName, string>> 
     verify: verify.fallback,
     insecure: insecure.fallback,
     logLevel: logLevel.fallback,
+    metricsPerKey: metricsPerKey.fallback,
   };
 }

@@ -18,6 +18,8 @@ export interface HttpServerOptions {
   services: Services;
   /** What /metrics reads. */
   context: ServiceContext;
+  /** Whether /metrics has series of single keys, asked at each scrape. Default: it has none. */
+  metricsPerKey?: () => boolean;
   /** What /readyz says. */
   ready: () => boolean;
   /** Told of faults of this program; refusals are none. */
@@ -69,7 +71,7 @@ class Door implements HttpServer {
     this.#options = options;
     this.#loopback = isLoopback(options.host);
     this.#routes = connectRoutes(options.services, this.#fault);
-    this.#metrics = createMetrics(options.context);
+    this.#metrics = createMetrics(options.context, options.metricsPerKey ?? (() => false));
     this.#server.on('connection', (socket: Socket) => {
       this.#running.set(socket, 0);
       socket.once('close', () => this.#running.delete(socket));

@@ -9,7 +9,16 @@ import { newProject } from '../../engine/projects.ts';
 import { pardon } from '../../engine/quarantine.ts';
 import { noUsage } from '../../engine/usage.ts';
 import { ErrorClass, HealthEventKind, KeyState } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { CreateKeyOrder, HealthChange, KeyQuery, KeyView, Page, Replayable, UpdateKeyOrder } from '../store.ts';
+import type {
+  CreateKeyOrder,
+  HealthChange,
+  KeyFigures,
+  KeyQuery,
+  KeyView,
+  Page,
+  Replayable,
+  UpdateKeyOrder,
+} from '../store.ts';
 import { redactKey } from '../vault.ts';
 import { type AdminContext, wallNow } from './admin-context.ts';
 import type { Plan } from './committer.ts';
@@ -35,6 +44,18 @@ export class KeyAdmin {
 
   list(query: KeyQuery): Page<KeyView> & { totalSize: number } {
     return this.#list.page(query);
+  }
+
+  /** The first keys, in short. */
+  figures(limit: number): KeyFigures[] {
+    return this.#list.first(limit).map((key) => ({
+      keyId: keyId(key.ordinal),
+      pool: key.pool.name,
+      project: projectName(key),
+      state: key.state,
+      activeLeases: key.active,
+      faults: key.faults && { ...key.faults },
+    }));
   }
 
   /** Keys whose health changed after a revision, in key id order. */
@@ -264,6 +285,7 @@ const UNUSED = {
   leases: new Set<Lease>(),
   usage: noUsage(),
   lastAcquire: undefined,
+  faults: undefined,
   secretSince: -Infinity,
   rests: [],
   keys: new Set<Key>(),

@@ -23,6 +23,11 @@ export class KeyList {
     this.#order.delete(key);
   }
 
+  /** The first ones, up to so many. */
+  first(limit: number): Key[] {
+    return this.#order.first(limit);
+  }
+
   page(query: KeyQuery): Page<KeyView> & { totalSize: number } {
     const pool = query.pool === '' ? undefined : this.#engine.pool(query.pool);
     const after = query.after === '' ? 0 : (ordinalOf(query.after) ?? 0);

@@ -20,6 +20,10 @@ export class KeyOrder {
     if (this.#keys[index] === key) this.#keys.splice(index, 1);
   }
 
+  first(limit: number): Key[] {
+    return this.#keys.slice(0, limit);
+  }
+
   *after(ordinal: number): Generator<Key> {
     for (let i = this.#firstAfter(ordinal); i < this.#keys.length; i++) yield this.#keys[i]!;
   }

@@ -10,12 +10,14 @@ import type {
   AcquireOrder,
   BatchGrant,
   BatchOrder,
+  Constraints,
   CreateKeyOrder,
   HealthChange,
   Idempotency,
   ImportOrder,
   ImportOutcome,
   ImportView,
+  KeyFigures,
   KeyQuery,
   KeyTestOrder,
   KeyTestView,
@@ -42,6 +44,7 @@ import type { Vault } from '../vault.ts';
 import type { AdminContext } from './admin-context.ts';
 import { Alarm } from './alarm.ts';
 import { Committer } from './committer.ts';
+import { cooldownTotals, quotaTotals } from './constraints.ts';
 import { HealthLog } from './health-log.ts';
 import { Importer } from './importer.ts';
 import type { Journal } from './journal.ts';
@@ -226,6 +229,18 @@ export class SqliteStore implements Store {
     const outcome = await this.#importer.import(order);
     this.#verification.poke();
     return outcome;
+  }
+
+  async constraints(): Promise<Constraints> {
+    this.#alarm.advance();
+    const { clock } = this.#options;
+    const cooldowns = cooldownTotals(this.#engine, clock.now());
+    return { cooldowns, quotas: await quotaTotals(this.#engine, clock) };
+  }
+
+  async keyFigures(limit: number): Promise<{ keys: KeyFigures[]; total: number }> {
+    this.#alarm.advance();
+    return { keys: this.#keys.figures(limit), total: this.#engine.keys.size };
   }
 
   createKey(order: CreateKeyOrder): Promise<Replayable<KeyView>> {
