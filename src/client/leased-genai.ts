@@ -1,5 +1,6 @@
 import { GoogleGenAI, type GoogleGenAIOptions } from '@google/genai';
 import { geminiBaseUrlOf } from './config.ts';
+import { fetchOf } from './fetch-of.ts';
 import { inPlainEnvironment } from './genai/plain-environment.ts';
 import type { RequestWatch } from './request-watch.ts';
 
@@ -17,7 +18,7 @@ export function leasedGenAI(
   signal: AbortSignal | undefined,
 ): GoogleGenAI {
   const { httpOptions } = options;
-  const inner = httpOptions?.fetch ?? patientFetch;
+  const inner = fetchOf(options);
   const baseUrl = httpOptions?.baseUrl ?? geminiBaseUrlOf();
   const ai = inPlainEnvironment(
     () =>
@@ -25,7 +26,7 @@ export function leasedGenAI(
         ...options,
         vertexai: false,
         apiKey,
-        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(inner as typeof fetch, { apiKey, signal }) },
+        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(inner, { apiKey, signal }) },
       }),
   );
   noteSessions(ai.live, watch);
@@ -60,21 +61,3 @@ function noteSessions<P, S>(live: { connect(params: P): Promise<S> }, watch: Req
     return session;
   };
 }
-
-interface Dispatcher {
-  dispatch(options: object, handler: unknown): boolean;
-}
-
-/**
- * fetch without Node's limit of 300 s on headers and body: long generations take longer, and the SDK lifts the limit
- * only where it calls fetch itself.
- */
-export const patientFetch: typeof globalThis.fetch = (input, init) =>
-  fetch(input, { dispatcher: withoutLimits, ...init } as RequestInit);
-
-const withoutLimits: Dispatcher = {
-  dispatch(options, handler) {
-    const global = (globalThis as Record<symbol, unknown>)[Symbol.for('undici.globalDispatcher.1')] as Dispatcher;
-    return global.dispatch({ ...options, headersTimeout: 0, bodyTimeout: 0 }, handler);
-  },
-};

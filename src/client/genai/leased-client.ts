@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { GoogleGenAI } from '@google/genai';
 import { geminiBaseUrlOf } from '../config.ts';
-import { type GenAIOptions, patientFetch } from '../leased-genai.ts';
+import { fetchOf } from '../fetch-of.ts';
+import type { GenAIOptions } from '../leased-genai.ts';
 import { checkGenAI } from '../options.ts';
 import { withAffinity } from './call-scope.ts';
 import type { GenAIContext } from './context.ts';
@@ -20,7 +21,7 @@ const NO_KEY = 'leased-by-keybalancer';
  */
 export function createLeasedGenAI(context: GenAIContext, options: GenAIOptions = {}): GoogleGenAI {
   checkGenAI(options);
-  const inner = (options.httpOptions?.fetch ?? patientFetch) as typeof fetch;
+  const inner = fetchOf(options);
   const baseUrl = options.httpOptions?.baseUrl ?? geminiBaseUrlOf();
   const make = (apiKey: string): GoogleGenAI =>
     inPlainEnvironment(

@@ -2,6 +2,7 @@ import type { Lease, ReportResultResponse } from '../../gen/keybalancer/v1/keyba
 import { type Attempt, attachAttempts } from '../attempts.ts';
 import type { Balancer } from '../balancer.ts';
 import { KeyBalancerError } from '../errors.ts';
+import { NoResponseError } from '../fetch-of.ts';
 import { HeldLease } from '../held-lease.ts';
 import { maskKeys } from '../mask-keys.ts';
 import type { Reports } from '../reports.ts';
@@ -219,7 +220,8 @@ export class LeasedRequest {
     const { keyId } = lease;
     const errorClass = classOf(told);
     this.#retries.attempts.push({ keyId, errorClass, latencyMs: Math.round(latencyMs) });
-    if (!replayable || signal?.aborted) return this.#end();
+    const isCallersMistake = failure.by === 'silence' && failure.error instanceof NoResponseError;
+    if (!replayable || isCallersMistake || signal?.aborted) return this.#end();
     const again = this.#isElsewhere(errorClass, failure, status)
       ? this.#search(lease, told)
       : await this.#retries.follow(told, keyId);
