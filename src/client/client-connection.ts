@@ -21,6 +21,8 @@ export interface Connected {
 
 /** Longest wait of close() for calls that run. */
 const CLOSE_MS = 10_000;
+/** Longest time to give the leases back of those that still run then. */
+const GIVE_UP_MS = 2_000;
 /** Longest wait of a call for the pool to be made as the options want it, and the pause before that is tried again. */
 const SETTLE_MS = 2_000;
 const SETTLE_AGAIN_MS = 1_000;
@@ -139,6 +141,7 @@ export class ClientConnection {
     this.#ended.abort();
     await within(CLOSE_MS, this.#finished());
     const connected = await this.#connecting?.catch(() => undefined);
+    if (connected !== undefined) await this.#leases.giveUp(connected.balancer, GIVE_UP_MS);
     await connected?.balancer.close();
     connected?.reports.close();
   }

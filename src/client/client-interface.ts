@@ -83,8 +83,9 @@ export interface KeyBalancer extends AsyncDisposable {
   /** Calls that the fallback key served while the balancer was away. */
   readonly servedByFallback: number;
   /**
-   * Waits for the calls that run, streams that are read and live sessions included, and for reports on their way, 10 s at most, and
-   * lets go. Calls made later reject. Keys of lease() and leaseBatches() are to be disposed of before: a report that comes later is lost.
+   * Waits for the calls that run, streams that are read and live sessions included, and for reports on their way, 10 s at most, gives
+   * back the keys of calls that still run then, and lets go. Calls made later reject. Keys of lease() and leaseBatches() are to be disposed of before: a
+   * report that comes later is lost.
    */
   close(): Promise<void>;
 }

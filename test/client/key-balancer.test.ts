@@ -25,6 +25,10 @@ async function ask(ai: GoogleGenAI, contents = 'hello'): Promise<string | undefi
   return (await ai.models.generateContent({ model: MODEL, contents })).text;
 }
 
+function askUntil(ai: GoogleGenAI, abortSignal: AbortSignal): Promise<unknown> {
+  return ai.models.generateContent({ model: MODEL, contents: 'hello', config: { abortSignal } });
+}
+
 async function readStream(ai: GoogleGenAI, contents = 'hello'): Promise<string> {
   let text = '';
   for await (const chunk of await ai.models.generateContentStream({ model: MODEL, contents })) text += chunk.text ?? '';
@@ -201,6 +205,51 @@ describe.each(WAYS)('a client, $way,', ({ place }) => {
     await using later = createKeyBalancer(where);
     expect(await endings(later)).toEqual({ acquired: 2, succeeded: 2 });
     expect(warnings).toEqual([]);
+  });
+
+  test('gives the keys of calls back that are not over when the time of closing is, and their reports count for nothing', async () => {
+    const where = await place();
+    const { fake, wrapper } = await bench(where, { [ONE]: { behaviour: { delayMs: Infinity } } });
+    const warnings = warned();
+    const idle = Promise.withResolvers<string>();
+    const gone = new AbortController();
+    const calls = [
+      wrapper.executeWithRetry(() => idle.promise),
+      thrownBy(wrapper.executeWithRetry((ai) => askUntil(ai, gone.signal))),
+      thrownBy(askUntil(wrapper.genai(), gone.signal)),
+    ];
+    await expect.poll(() => fake.counts.inFlight).toBe(2);
+    await expect.poll(() => endings(wrapper)).toEqual({ acquired: 3, active: 3 });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const closing = wrapper.close();
+    // The turn in which the waiting begins.
+    await new Promise(setImmediate);
+    await vi.advanceTimersByTimeAsync(10_000);
+    vi.useRealTimers();
+    await closing;
+    idle.resolve('late');
+    gone.abort();
+    expect(await Promise.all(calls)).toMatchObject(['late', { name: 'AbortError' }, { name: 'AbortError' }]);
+    await using later = createKeyBalancer(where);
+    expect(await endings(later)).toEqual({ acquired: 3, failed: 3 });
+    expect(warnings).toEqual([]);
+  });
+
+  test('says so where an own fetch gives no response, tries no other key, and ends its lease', async () => {
+    let requests = 0;
+    const fetch = async (): Promise<undefined> => {
+      requests++;
+      return undefined;
+    };
+    const genai = { httpOptions: { fetch: fetch as never } };
+    const { wrapper } = await bench(await place(), { [ONE]: {}, [TWO]: {} }, { genai });
+    const ai = wrapper.genai();
+    const said = { name: 'TypeError', message: 'httpOptions.fetch gave undefined; allowed: a promise of a Response' };
+    expect(await thrownBy(ask(ai))).toMatchObject(said);
+    expect(await thrownBy(readStream(ai))).toMatchObject(said);
+    expect(await thrownBy(wrapper.executeWithRetry(ask))).toMatchObject(said);
+    expect(requests).toBe(3);
+    expect(await endings(wrapper)).toEqual({ acquired: 3, failed: 3 });
   });
 
   test('refuses everything once it is closed', async () => {
