@@ -49,6 +49,11 @@ const COMMANDS: readonly Entry[] = [
   { name: 'restore', summary: 'put a backup in the place of a database', load: () => import('./commands/restore.ts') },
   { name: 'version', summary: 'print the version', load: () => import('./commands/version.ts') },
   {
+    name: 'completion',
+    summary: 'print a script that completes command lines in a shell',
+    load: () => import('./commands/completion.ts'),
+  },
+  {
     name: 'explain',
     summary: 'say how an error of Gemini would be judged, and why',
     load: () => import('./commands/explain.ts'),
@@ -68,13 +73,25 @@ export async function run(argv: readonly string[]): Promise<void> {
 /** Runs one command line, says what went wrong, and gives the exit code. What it leaves open is its caller's to end. */
 export async function execute(argv: readonly string[], output: Output): Promise<number> {
   try {
-    await createProgram({ output }).parseAsync(withoutHelpCommand(argv), { from: 'user' });
+    await createProgram(contextOf(output)).parseAsync(withoutHelpCommand(argv), { from: 'user' });
     return EXIT.done;
   } catch (error) {
     const { exitCode, message } = explainFailure(error);
     if (message !== undefined) output.complain(message);
     return exitCode;
   }
+}
+
+function contextOf(output: Output): CommandContext {
+  const context: CommandContext = {
+    output,
+    async wholeProgram() {
+      const program = createProgram(context);
+      for (const command of program.commands) await defineCommand(command, context);
+      return program;
+    },
+  };
+  return context;
 }
 
 function createProgram(context: CommandContext): Command {
@@ -92,13 +109,13 @@ function createProgram(context: CommandContext): Command {
   for (const { name, summary } of COMMANDS) {
     program.command(name).summary(summary).helpOption('--help', 'explain');
   }
-  return program.hook('preSubcommand', async (_program, command) => {
-    const entry = COMMANDS.find(({ name }) => name === command.name()) as Entry;
-    (await entry.load()).define(
-      command.description(`${entry.summary[0]?.toUpperCase()}${entry.summary.slice(1)}.`),
-      context,
-    );
-  });
+  return program.hook('preSubcommand', (_program, command) => defineCommand(command, context));
+}
+
+async function defineCommand(command: Command, context: CommandContext): Promise<void> {
+  const { summary, load } = COMMANDS.find(({ name }) => name === command.name()) as Entry;
+  const { define } = await load();
+  define(command.description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`), context);
 }
 
 /** `help COMMAND` is `COMMAND --help`. */
