@@ -15,6 +15,11 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** Longest time for the call, in milliseconds, 0 to 2147483647; then it rejects with code DEADLINE_EXCEEDED. */
   timeoutMs?: number | undefined;
+  /**
+   * Of an acquire with a request id: whether it may be asked for again after it was given up. Where not, a lease that comes after all is
+   * given back unused. Default: true.
+   */
+  mayRepeat?: boolean | undefined;
   /** Of a report that nobody waits for: it may wait up to 10 ms for others to go with it. */
   relaxed?: boolean | undefined;
 }

@@ -16,6 +16,7 @@ import type { CallOptions, InvokeUnary } from './balancer.ts';
 import type { Credentials } from './credentials.ts';
 import { type Endpoint, type Endpoints, isConnected } from './endpoints.ts';
 import { cancelledError, closedError } from './errors.ts';
+import { outlivingAcquires } from './left-acquire.ts';
 import { isUnsent, remoteError } from './remote-error.ts';
 
 /** Calls that are each a gRPC call of their own. */
@@ -23,6 +24,8 @@ export class GrpcCalls {
   readonly #endpoints: Endpoints;
   readonly #metadata: Credentials['metadata'];
   readonly #timeoutMs: number;
+  /** Also while it is closed, until the connections are. */
+  readonly single: InvokeUnary;
   #closed = false;
 
   /** `timeoutMs`: of a call that says nothing else. */
@@ -30,6 +33,10 @@ export class GrpcCalls {
     this.#endpoints = endpoints;
     this.#metadata = metadata;
     this.#timeoutMs = timeoutMs;
+    this.single = outlivingAcquires((method, request, call) => this.#call(method, request, call), {
+      timeoutOf: (request, call) => timeoutOf(request, call, timeoutMs),
+      where: () => endpoints.current.where,
+    });
   }
 
   readonly invoke: InvokeUnary = async (method, request, call) => {
@@ -37,11 +44,8 @@ export class GrpcCalls {
     return this.single(method, request, call);
   };
 
-  /**
-   * Also while it is closed, until the connections are. Goes to the other addresses in turn where nothing could be sent; what was
-   * sent is not sent again.
-   */
-  readonly single: InvokeUnary = async (method, request, call) => {
+  /** Goes to the other addresses in turn where nothing could be sent; what was sent is not sent again. */
+  async #call(method: DescMethodUnary, request: Message, call: CallOptions): Promise<Message> {
     const timeoutMs = timeoutOf(request, call, this.#timeoutMs);
     const end = Date.now() + timeoutMs;
     for (let tried = 1; ; tried++) {
@@ -58,7 +62,7 @@ export class GrpcCalls {
       if (unsent || error.code === status.UNAVAILABLE || !isConnected(endpoint)) this.#endpoints.leave(endpoint);
       if (!unsent || tried >= this.#endpoints.all.length) throw remoteError(error, endpoint.where, timeoutMs);
     }
-  };
+  }
 
   streaming<I extends DescMessage, O extends DescMessage>(method: DescMethodServerStreaming<I, O>) {
     const refuse = (signal: AbortSignal | undefined): void => {

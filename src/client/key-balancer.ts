@@ -38,7 +38,6 @@ import {
   retrySettings,
 } from './options.ts';
 import { patientAcquire } from './patient-acquire.ts';
-import type { Reports } from './reports.ts';
 import { createRetryBudget } from './retry-budget.ts';
 import { createTelemetry } from './telemetry.ts';
 import { type WatchOptions, watchHealth } from './watch.ts';
@@ -114,9 +113,8 @@ class Client implements KeyBalancer {
     const { pool } = this.#settings.call;
     return this.#leases.take(
       request.model,
-      ({ balancer, reports }) => {
-        const giveBack = (coming: Parameters<Reports['giveBack']>[0]): void => reports.giveBack(coming);
-        const context = { left: { waitMs }, mayWait: waitMs > 0, signal, giveBack };
+      ({ balancer }) => {
+        const context = { left: { waitMs }, mayWait: waitMs > 0, signal };
         return patientAcquire(balancer, { pool, ...request }, context);
       },
       (lease, held) => held(lease),

@@ -107,7 +107,7 @@ class LeasedCall {
     this.#budget = budget;
     const { pool, model, maxWait, maxRetries, retryDelay, signal } = settings;
     const wanted = { pool, model, estimatedTokens: 0n, affinityKey: '' };
-    this.#leases = new LeaseSearch({ balancer, reports }, wanted, maxWait ?? maxRetries * retryDelay, signal);
+    this.#leases = new LeaseSearch(balancer, wanted, maxWait ?? maxRetries * retryDelay, signal);
     this.#retries = new Retries({ settings, ...(budget && { spend: budget }) }, this.#leases, signal, (event) =>
       notify({ ...this.#call, ...event }),
     );

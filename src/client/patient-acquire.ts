@@ -26,15 +26,16 @@ export interface AcquireContext {
   /** Whether to wait for a key that is free, else to take one only if there is. */
   mayWait: boolean;
   signal: AbortSignal | undefined;
-  /** Takes care of a lease that is still to come, or not, when its caller has left. */
-  giveBack: (coming: Promise<Lease>) => void;
 }
 
 type Request = Omit<MessageInitShape<typeof AcquireKeyRequestSchema>, '$typeName' | 'maxWait' | 'requestId'>;
 
 /** A lease, also where the balancer is away for a while. Takes from `left` what it used of it. */
-export async function patientAcquire(balancer: Balancer, request: Request, context: AcquireContext): Promise<Lease> {
-  const { left, mayWait, signal } = context;
+export async function patientAcquire(
+  balancer: Balancer,
+  request: Request,
+  { left, mayWait, signal }: AcquireContext,
+): Promise<Lease> {
   // Answers of a balancer in this process are not lost, and an id costs as much as the pick.
   let requestId = balancer.inProcess ? '' : randomUUID();
   let awaySince: number | undefined;
@@ -49,7 +50,7 @@ export async function patientAcquire(balancer: Balancer, request: Request, conte
         const lease = await inTime(
           mayWait
             ? waitForLease(balancer, request, left.waitMs, { signal, timeoutMs: left.waitMs + timeoutMs })
-            : takeLease(balancer, { ...request, requestId }, context, timeoutMs),
+            : takeLease(balancer, { ...request, requestId }, { signal, timeoutMs }),
         );
         answered.add(balancer);
         return lease;
@@ -65,7 +66,8 @@ export async function patientAcquire(balancer: Balancer, request: Request, conte
         awaySince ??= wasLate ? startedAt : performance.now();
         left.awayMs ??= wasLate || answered.has(balancer) ? PATIENCE_MS : FIRST_PATIENCE_MS;
         if (!wasLate || trouble === undefined) trouble = error;
-        if (spentAway() >= left.awayMs) throw trouble;
+        // One that was late had all the time that was left, and its lease is given back should it come.
+        if (wasLate || spentAway() >= left.awayMs) throw trouble;
       } finally {
         if (mayWait) left.waitMs = Math.max(0, left.waitMs - (performance.now() - startedAt));
       }
@@ -87,28 +89,13 @@ async function waitForLease(
   return leaseOf(await balancer.keyBalancer.acquireKey({ ...request, maxWait }, options));
 }
 
-/** With a request id: a lease whose answer was lost is found again. The request is not cancelled but left, so that no lease is lost. */
+/** With a request id: a lease whose answer was lost is found again. One that comes when its caller has left is given back. */
 async function takeLease(
   balancer: Balancer,
   request: Request & { requestId: string },
-  { signal, giveBack }: AcquireContext,
-  timeoutMs: number,
+  options: CallOptions,
 ): Promise<Lease> {
-  const asking = balancer.keyBalancer.acquireKey(request, { timeoutMs }).then(leaseOf);
-  if (signal === undefined) return asking;
-  let leave = (): void => {};
-  const left = new Promise<never>((_, reject) => {
-    leave = () => {
-      reject(signal.reason);
-      giveBack(asking);
-    };
-  });
-  signal.addEventListener('abort', leave, { once: true });
-  try {
-    return await Promise.race([asking, left]);
-  } finally {
-    signal.removeEventListener('abort', leave);
-  }
+  return leaseOf(await balancer.keyBalancer.acquireKey(request, { ...options, mayRepeat: false }));
 }
 
 function leaseOf({ lease }: { lease?: Lease | undefined }): Lease {

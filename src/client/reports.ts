@@ -1,11 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import {
-  type Lease,
-  Outcome,
-  type ReportResultRequestSchema,
-  type ReportResultResponse,
-} from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { ReportResultRequestSchema, ReportResultResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { awayPauseMs, isAway } from './away.ts';
 import type { Balancer } from './balancer.ts';
 import { KeyBalancerError } from './errors.ts';
@@ -45,16 +40,7 @@ export class Reports {
     return this.#track(this.#deliver(report, relaxed).catch((error: unknown) => this.#lose(error, keyId)));
   }
 
-  /** Gives a lease back, unused, that is still to come. */
-  giveBack(coming: Promise<Lease>): void {
-    const giving = coming.then(
-      ({ leaseId, keyId }) => this.send({ leaseId, outcome: Outcome.UNUSED }, keyId),
-      () => undefined,
-    );
-    void this.#track(giving);
-  }
-
-  /** Resolves when no report is on its way, nor a lease to be given back. */
+  /** Resolves when no report is on its way. */
   async settled(): Promise<void> {
     while (this.#pending.size > 0) await Promise.all(this.#pending);
   }

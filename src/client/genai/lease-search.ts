@@ -2,7 +2,6 @@ import type { Lease } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer } from '../balancer.ts';
 import { KeyBalancerError } from '../errors.ts';
 import { patientAcquire, type TimeLeft } from '../patient-acquire.ts';
-import type { Reports } from '../reports.ts';
 import type { Origin } from './resource-origins.ts';
 
 /** The most that an acquire takes. */
@@ -24,7 +23,6 @@ export class LeaseSearch {
   /** Where the request has to be made; undefined: anywhere. */
   boundTo: Origin | undefined;
   readonly #balancer: Balancer;
-  readonly #reports: Reports;
   readonly #wanted: Wanted;
   readonly #left: TimeLeft;
   readonly #signal: AbortSignal | undefined;
@@ -32,14 +30,8 @@ export class LeaseSearch {
   readonly #badKeys = new Set<string>();
   readonly #badProjects = new Set<string>();
 
-  constructor(
-    { balancer, reports }: { balancer: Balancer; reports: Reports },
-    wanted: Wanted,
-    waitMs: number,
-    signal: AbortSignal | undefined,
-  ) {
+  constructor(balancer: Balancer, wanted: Wanted, waitMs: number, signal: AbortSignal | undefined) {
     this.#balancer = balancer;
-    this.#reports = reports;
     this.#wanted = wanted;
     this.#left = { waitMs };
     this.#signal = signal;
@@ -83,7 +75,6 @@ export class LeaseSearch {
       left: this.#left,
       mayWait,
       signal: this.#signal,
-      giveBack: (coming) => this.#reports.giveBack(coming),
     });
   }
 }

@@ -55,7 +55,7 @@ export class LeasedRequest {
     this.#facts = requestFacts(request.url, request.method, request.headers.get('accept') ?? '', request.text);
     const { pool, maxWait, maxRetries, retryDelay } = context.settings;
     this.#leases = new LeaseSearch(
-      { balancer, reports },
+      balancer,
       {
         pool,
         model: this.#facts.model,

@@ -25,8 +25,8 @@ export class LoneCalls {
 
   carry(operation: Operation): void {
     if (operation.settled) return;
-    const { method, request, signal, timeLeftMs } = operation;
-    this.invoke(method, request, { signal, timeoutMs: timeLeftMs }).then(
+    const { method, request, signal, timeLeftMs, mayRepeat } = operation;
+    this.invoke(method, request, { signal, timeoutMs: timeLeftMs, mayRepeat }).then(
       (answer) => operation.resolve(answer),
       (error: unknown) => operation.reject(error),
     );

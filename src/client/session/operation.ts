@@ -43,6 +43,8 @@ export class Operation {
   readonly answer: Promise<Message>;
   /** An acquire that may wait, and was not sent after its time for that. */
   mayWait: boolean;
+  /** As CallOptions has it. */
+  readonly mayRepeat: boolean;
   /** Where it waits to be sent. */
   line: Set<Operation> | undefined;
   /** Gives it up where it was sent. */
@@ -61,6 +63,7 @@ export class Operation {
     this.timeoutMs = timeoutMs;
     this.relaxed = call.relaxed === true && kind === 'report';
     this.mayWait = kind === 'acquire' && (request as AcquireKeyRequest).maxWait !== undefined;
+    this.mayRepeat = call.mayRepeat ?? true;
     this.#signal = call.signal;
     this.answer = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
@@ -89,7 +92,7 @@ export class Operation {
 
   /** Whether a lease that comes after all is nobody's: one with a request id may be asked for again, unless its caller left. */
   get isOrphan(): boolean {
-    return this.settled && (this.#left || (this.request as AcquireKeyRequest).requestId === '');
+    return this.settled && (this.#left || !this.mayRepeat || (this.request as AcquireKeyRequest).requestId === '');
   }
 
   get signal(): AbortSignal | undefined {
