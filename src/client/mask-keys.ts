@@ -1,51 +1,78 @@
 import { formsOf, redact } from '../gemini/redact.ts';
 
-/** Errors around errors that are looked through. */
-const DEEPEST = 4;
+/** Objects that are looked through of one error: more is no error, but what it was thrown about. */
+const MOST_OBJECTS = 10_000;
+/** Objects in a row that are more than data, such as a request and its socket: behind them are those of others, still to be sent. */
+const MOST_MACHINERY = 2;
+const DATA = [Error, Array, Map, Set, Headers, URL];
 
 /**
- * Replaces the keys in every text of what is about to be thrown, its causes included: Gemini and fetch repeat keys in
- * their messages. Only texts that hold one are touched. Returns what to throw.
+ * Replaces the keys in every text of what is about to be thrown, at any depth: Gemini and fetch repeat keys in their messages, and
+ * the SDK keeps what it parsed of an answer. Only texts that hold one are touched. Returns what to throw.
  */
 export function maskKeys(thrown: unknown, apiKeys: readonly string[]): unknown {
   if (typeof thrown === 'string') return holdsAny(thrown, apiKeys) ? masked(thrown, apiKeys) : thrown;
-  try {
-    maskInside(thrown, apiKeys, DEEPEST, new Set());
-  } catch {
-    // A proxy that lets nobody look. What the caller threw is the caller's in any case.
+  const found = new Map<object, number>();
+  const find = (value: unknown, behind: number): void => {
+    // Bytes are not shown as text, and there may be millions.
+    if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || found.has(value)) return;
+    const machinery = isData(value) ? behind : behind + 1;
+    if (machinery <= MOST_MACHINERY && found.size < MOST_OBJECTS) found.set(value, machinery);
+  };
+  find(thrown, 0);
+  // A map is walked to its end, what is added on the way included.
+  for (const [object, machinery] of found) {
+    try {
+      for (const inner of maskIn(object, apiKeys)) find(inner, machinery);
+    } catch {
+      // A proxy that lets nobody look. What the caller threw is the caller's in any case.
+    }
   }
   return thrown;
 }
 
-function maskInside(value: unknown, apiKeys: readonly string[], depth: number, seen: Set<unknown>): void {
-  if (typeof value !== 'object' || value === null || depth === 0 || seen.has(value)) return;
-  // Bytes are not shown as text, and there may be millions.
-  if (ArrayBuffer.isView(value)) return;
-  seen.add(value);
-  if (value instanceof Headers || value instanceof Map)
-    maskEntries(value as Map<unknown, unknown>, apiKeys, depth, seen);
-  else if (value instanceof URL && holdsAny(value.href, apiKeys)) value.href = masked(value.href, apiKeys);
-  for (const name of Reflect.ownKeys(value)) {
-    const property = Object.getOwnPropertyDescriptor(value, name);
-    if (property === undefined) continue;
-    // The stack is an accessor in some versions of V8; a getter of the caller's own is left alone.
-    const inner: unknown = name === 'stack' ? (value as Error).stack : property.value;
-    if (typeof inner !== 'string') maskInside(inner, apiKeys, depth - 1, seen);
-    else if (holdsAny(inner, apiKeys)) replace(value, name, masked(inner, apiKeys));
+function isData(object: object): boolean {
+  try {
+    const prototype: unknown = Object.getPrototypeOf(object);
+    return prototype === null || prototype === Object.prototype || DATA.some((type) => object instanceof type);
+  } catch {
+    // A proxy that does not tell.
+    return false;
   }
 }
 
-/** What Headers and maps hold is no property of theirs. */
-function maskEntries(
-  entries: Map<unknown, unknown>,
-  apiKeys: readonly string[],
-  depth: number,
-  seen: Set<unknown>,
-): void {
-  for (const [name, inner] of [...entries]) {
-    if (typeof inner !== 'string') maskInside(inner, apiKeys, depth - 1, seen);
-    else if (holdsAny(inner, apiKeys)) entries.set(name, masked(inner, apiKeys));
+/** Masks the texts of one object. Gives what else it holds. */
+function maskIn(object: object, apiKeys: readonly string[]): unknown[] {
+  const inside: unknown[] = [];
+  const texts: [text: string, replaceBy: (text: string) => void][] = [];
+  const look = (value: unknown, replaceBy: (text: string) => void): void => {
+    if (typeof value === 'string') texts.push([value, replaceBy]);
+    else inside.push(value);
+  };
+  // What these hold is no property of theirs.
+  if (object instanceof Response || object instanceof Request) inside.push(object.headers);
+  if (object instanceof URL) look(object.href, (text) => void Reflect.set(object, 'href', text));
+  if (object instanceof Headers || object instanceof Map) {
+    const entries = object as Map<unknown, unknown>;
+    for (const [name, value] of [...entries]) look(value, (text) => entries.set(name, text));
   }
+  if (object instanceof Set) {
+    for (const value of [...object]) {
+      look(value, (text) => {
+        object.delete(value);
+        object.add(text);
+      });
+    }
+  }
+  for (const name of Reflect.ownKeys(object)) {
+    const property = Object.getOwnPropertyDescriptor(object, name);
+    if (property === undefined) continue;
+    // The stack is an accessor in some versions of V8; a getter of the caller's own is left alone.
+    const value: unknown = name === 'stack' ? (object as Error).stack : property.value;
+    look(value, (text) => replace(object, name, text));
+  }
+  for (const [text, replaceBy] of texts) if (holdsAny(text, apiKeys)) replaceBy(masked(text, apiKeys));
+  return inside;
 }
 
 function replace(object: object, name: string | symbol, value: string): void {
