@@ -23,7 +23,10 @@ function shownNumber(value: unknown): string {
   return isNumeric ? String(value) : shownType(value);
 }
 
-/** Throws where something is no object, or has a name that is not known; then it says which name was meant, if one is near. */
+/**
+ * Throws where something is no object, or has a name that is not known; then it says which name was meant, if one is near. `what`: the
+ * option that holds them; default: what was given itself.
+ */
 export function refuseUnknown(options: object, known: readonly string[], what = 'options'): void {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw invalidOption(what, shownType(options), 'an object');

@@ -20,6 +20,7 @@ import type { RetryBudget } from './genai/context.ts';
 import { createLeasedGenAI } from './genai/leased-client.ts';
 import { ResourceOrigins } from './genai/resource-origins.ts';
 import { within } from './genai/retries.ts';
+import { checkGenAI } from './genai-options.ts';
 import { type ImportOptions, type ImportSummary, importKeyFile } from './key-file.ts';
 import { checkImport, checkNewKey } from './key-options.ts';
 import { type BatchOptions, checkedBatches, checkedLease, type LeaseOptions } from './lease-options.ts';
@@ -31,7 +32,6 @@ import {
   type ClientSettings,
   checkEnvironment,
   checkedRetryOptions,
-  checkGenAI,
   clientSettings,
   type KeyBalancerOptions,
   type RetryOptions,

@@ -1,7 +1,13 @@
+import { inspect } from 'node:util';
 import { GoogleGenAI, type GoogleGenAIOptions } from '@google/genai';
 import { geminiBaseUrlOf } from './config.ts';
 import { fetchOf } from './fetch-of.ts';
+import { errorBody } from './genai/error-body.ts';
+import { liveWithKey } from './genai/live-socket.ts';
+import { outgoing } from './genai/outgoing.ts';
 import { inPlainEnvironment } from './genai/plain-environment.ts';
+import { checkCalls } from './genai/sdk-clients.ts';
+import { maskKeys } from './mask-keys.ts';
 import type { RequestWatch } from './request-watch.ts';
 
 /** The SDK's own options, less what the lease decides. */
@@ -9,6 +15,9 @@ export type GenAIOptions = Omit<
   GoogleGenAIOptions,
   'apiKey' | 'vertexai' | 'enterprise' | 'project' | 'location' | 'googleAuthOptions'
 >;
+
+/** The SDK wants a key. This is none: the lease's is set where a request leaves, so that the SDK has none to show or to log. */
+export const NO_KEY = 'leased-by-keybalancer';
 
 /** A real GoogleGenAI for one lease: making one costs microseconds, so none is kept. */
 export function leasedGenAI(
@@ -25,38 +34,51 @@ export function leasedGenAI(
       new GoogleGenAI({
         ...options,
         vertexai: false,
-        apiKey,
-        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(inner, { apiKey, signal }) },
+        apiKey: NO_KEY,
+        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(keyedFetch(inner, apiKey), { apiKey, signal }) },
       }),
   );
-  noteSessions(ai.live, watch);
-  noteSessions(ai.live.music, watch);
-  // Whoever reads the key asks Gemini by a client of his own.
-  Object.defineProperty(ai, 'apiKey', {
-    enumerable: false,
-    get() {
-      watch.unseen = true;
-      return apiKey;
-    },
-  });
-  hideInside(ai, apiKey);
+  checkCalls(ai);
+  watchSessions(ai.live, apiKey, watch);
+  watchSessions(ai.live.music, apiKey, watch);
+  giveKey(ai, apiKey, watch);
   return ai;
 }
 
-/** Where the SDK keeps the key: read by it there, and shown by no log of the client. */
-function hideInside(ai: GoogleGenAI, apiKey: string): void {
-  const { apiClient } = ai as unknown as { apiClient?: { clientOptions?: { auth?: object } } };
-  for (const holder of [apiClient?.clientOptions, apiClient?.clientOptions?.auth]) {
-    if (holder !== undefined) Object.defineProperty(holder, 'apiKey', { enumerable: false, get: () => apiKey });
-  }
+/** A fetch that sets the key. What Gemini says against it comes back without it. */
+function keyedFetch(inner: typeof fetch, apiKey: string): typeof fetch {
+  return async (input, init) => {
+    const request = await outgoing(input, init);
+    try {
+      const response = await request.send(inner, apiKey);
+      return response.ok ? response : (await errorBody(response, apiKey)).ending;
+    } catch (error) {
+      throw maskKeys(error, [apiKey]);
+    }
+  };
+}
+
+/** Whoever reads the key asks Gemini by a client of his own. No log reads it. */
+function giveKey(ai: GoogleGenAI, apiKey: string, watch: RequestWatch): void {
+  const { apiKey: _, ...shown } = Object.getOwnPropertyDescriptors(ai);
+  Object.defineProperties(ai, {
+    apiKey: {
+      enumerable: false,
+      get() {
+        watch.unseen = true;
+        return apiKey;
+      },
+    },
+    [inspect.custom]: { value: () => Object.create(Object.getPrototypeOf(ai), shown) },
+  });
 }
 
 /** Live sessions go by WebSocket: of them is known only that they were tried, and whether they opened. */
-function noteSessions<P, S>(live: { connect(params: P): Promise<S> }, watch: RequestWatch): void {
-  const connect = live.connect.bind(live);
+function watchSessions<P, S>(live: { connect(params: P): Promise<S> }, apiKey: string, watch: RequestWatch): void {
+  const { connect } = live;
   live.connect = async (params) => {
     watch.unseen = true;
-    const session = await connect(params);
+    const session = await connect.call(liveWithKey(live, apiKey), params);
     watch.sessions++;
     return session;
   };

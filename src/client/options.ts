@@ -1,19 +1,9 @@
 import type { AwayOption } from './away-policy.ts';
-import {
-  fn,
-  LONGEST_MS,
-  LONGEST_TIMER_MS,
-  MOST_CACHED,
-  number,
-  refuseUnknown,
-  shownType,
-  signal,
-  text,
-  whole,
-} from './checks.ts';
-import { checkBaseUrl, geminiBaseUrlOf, vertexVariables } from './config.ts';
+import { LONGEST_MS, MOST_CACHED, number, refuseUnknown, shownType, signal, text, whole } from './checks.ts';
+import { geminiBaseUrlOf, vertexVariables } from './config.ts';
 import type { CredentialOptions } from './credentials.ts';
 import { invalidOption } from './errors.ts';
+import { checkGenAI } from './genai-options.ts';
 import type { CallSettings } from './leased-call.ts';
 import type { GenAIOptions } from './leased-genai.ts';
 
@@ -71,7 +61,7 @@ export interface KeyBalancerOptions extends Omit<RetryOptions, 'signal'>, Creden
   autoSuccess?: boolean;
   /** Pool to lease from. It must be there; "default", which is the default, always is. CreatePool of the service makes one. */
   pool?: string;
-  /** Options for the SDK, such as httpOptions.baseUrl; without those that name who pays, and without httpOptions.retryOptions. */
+  /** Options for the SDK, such as httpOptions.baseUrl; without those that name who pays, and without httpOptions.retryOptions. Unknown ones are refused. */
   genai?: GenAIOptions;
 }
 
@@ -96,7 +86,6 @@ const CLIENT_OPTIONS = [
 ];
 /** Each try leaves the keys of those before it out, and an acquire takes 64. */
 const MOST_RETRIES = 60;
-const NOT_FOR_LEASES = ['apiKey', 'project', 'location', 'googleAuthOptions', 'enterprise'];
 
 /** What a client is made of, its options checked. */
 export interface ClientSettings {
@@ -203,33 +192,6 @@ export function retrySettings(base: CallSettings, options: RetryOptions): CallSe
 export function checkedRetryOptions(options: RetryOptions): RetryOptions {
   refuseUnknown(options, RETRY_OPTIONS);
   return options;
-}
-
-export function checkGenAI(genai: GenAIOptions | undefined): void {
-  if (genai === undefined) return;
-  if (typeof genai !== 'object' || genai === null) throw invalidOption('genai', shownType(genai), 'options of the SDK');
-  const given = genai as Record<string, unknown>;
-  for (const name of NOT_FOR_LEASES) {
-    if (given[name] !== undefined)
-      throw invalidOption(`genai.${name}`, 'given', 'left out, since each lease brings its key');
-  }
-  for (const name of Object.keys(genai.httpOptions?.headers ?? {})) {
-    if (name.toLowerCase() === 'x-goog-api-key') {
-      throw invalidOption(`genai.httpOptions.headers["${name}"]`, 'given', 'left out, since each lease brings its key');
-    }
-  }
-  if (given.vertexai) throw invalidOption('genai.vertexai', 'true', 'left out: Vertex takes no API keys of Gemini');
-  const { baseUrl, fetch, timeout } = genai.httpOptions ?? {};
-  if (baseUrl !== undefined) checkBaseUrl('genai.httpOptions.baseUrl', baseUrl);
-  if (fetch !== undefined) fn('genai.httpOptions.fetch', fetch);
-  number('genai.httpOptions.timeout', timeout, 0, LONGEST_TIMER_MS);
-  if (genai.httpOptions?.retryOptions !== undefined) {
-    throw invalidOption(
-      'genai.httpOptions.retryOptions',
-      'given',
-      'left out: the SDK would try the same key again, unseen; maxRetries and retryDelay say how often to try',
-    );
-  }
 }
 
 /** What the environment says of Gemini: refused where calls would go by it and cannot, and told where it counts for nothing. */

@@ -1,24 +1,14 @@
 import { inspect } from 'node:util';
 import type { GoogleGenAI } from '@google/genai';
 import { type Span, trace } from '@opentelemetry/api';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createKeyBalancer, type KeyBalancer } from '../../src/client/index.ts';
+import { everythingReachable } from '../support/everything-reachable.ts';
 import { apiKeys } from '../support/orders.ts';
 import { bench, endings, MODEL, WAYS } from './balancers.ts';
 import { warned } from './scripted-balancer.ts';
 
 const [ONE, TWO] = apiKeys(2) as [string, string];
-
-/** All that a log could show of it. */
-function shown(value: unknown): string {
-  let json = '';
-  try {
-    json = JSON.stringify(value) ?? '';
-  } catch {
-    // What refers to itself has no JSON.
-  }
-  return inspect(value, { depth: null, showHidden: true, maxArrayLength: null, maxStringLength: null }) + json;
-}
 
 async function ask(ai: GoogleGenAI): Promise<string | undefined> {
   return (await ai.models.generateContent({ model: MODEL, contents: 'hello' })).text;
@@ -33,6 +23,74 @@ function record(balancer: KeyBalancer): unknown[] {
   for (const type of ['lease', 'retry', 'report', 'exhausted'] as const)
     balancer.on(type, (event) => events.push(event));
   return events;
+}
+
+/** All parts of a client, each used, with what it gives. */
+async function useAll(ai: GoogleGenAI): Promise<void> {
+  const chat = ai.chats.create({ model: MODEL, history: [{ role: 'user', parts: [{ text: 'first' }] }] });
+  const file = new Blob(['words'], { type: 'text/plain' });
+  const uploaded = await ai.files.upload({ file });
+  const src = [{ contents: [{ role: 'user', parts: [{ text: 'hello' }] }] }];
+  const given = [
+    await ai.models.generateContent({ model: MODEL, contents: 'hello' }),
+    await ai.models.list(),
+    await chat.sendMessage({ message: 'hello' }),
+    chat,
+    uploaded,
+    await ai.files.list(),
+    await ai.caches.create({ model: MODEL, config: { contents: 'hello' } }),
+    await ai.caches.list(),
+    await ai.batches.create({ model: MODEL, src }),
+    await ai.interactions.create({ model: MODEL, input: 'hello' }),
+    ...(await talkLive(ai)).told,
+  ];
+  for (const each of given) expect(everythingReachable(each)).not.toContain(ONE);
+}
+
+/** A live session from its beginning to its end: what its caller is told, and by what it ended. */
+async function talkLive(ai: GoogleGenAI): Promise<{ told: unknown[]; ended: string[] }> {
+  const told: unknown[] = [];
+  const ended: string[] = [];
+  const turnOver = Promise.withResolvers<void>();
+  const over = Promise.withResolvers<void>();
+  const end = (by: string) => {
+    ended.push(by);
+    turnOver.resolve();
+    over.resolve();
+  };
+  try {
+    const session = await ai.live.connect({
+      model: MODEL,
+      callbacks: {
+        onopen(...args: unknown[]) {
+          told.push(this, args);
+        },
+        onmessage(message) {
+          told.push(this, message);
+          if (message.serverContent?.turnComplete) turnOver.resolve();
+        },
+        onerror(event) {
+          told.push(this, event);
+          end('error');
+        },
+        onclose(event) {
+          told.push(this, event);
+          end('close');
+        },
+      },
+    });
+    told.push(session, session.conn);
+    session.sendClientContent({ turns: 'hello' });
+    session.sendRealtimeInput({ text: 'hello' });
+    session.sendToolResponse({ functionResponses: { id: '1', name: 'f', response: {} } });
+    await turnOver.promise;
+    session.close();
+    await over.promise;
+  } catch (error) {
+    told.push(error);
+    await over.promise;
+  }
+  return { told, ended };
 }
 
 /** What spans are told. */
@@ -55,6 +113,11 @@ const REPEATS_KEY = {
   },
 };
 
+beforeEach(() => {
+  // Parts of the SDK say that they are new.
+  vi.spyOn(console, 'warn').mockReturnValue(undefined);
+});
+
 describe.each(WAYS)('no key is shown, $way,', ({ place }) => {
   test.each([
     ['a refusal that repeats it', { error: REPEATS_KEY }],
@@ -74,24 +137,93 @@ describe.each(WAYS)('no key is shown, $way,', ({ place }) => {
     expect(errors.length).toBeGreaterThan(0);
     expect(events.length).toBeGreaterThan(2);
     expect(told.length).toBeGreaterThan(0);
-    for (const each of [errors, events, told, warnings, ai, wrapper]) expect(shown(each)).not.toContain(ONE);
+    for (const each of [errors, events, told, warnings, ai, wrapper])
+      expect(everythingReachable(each)).not.toContain(ONE);
   });
 
   test('in the clients that functions are given, at any depth, and they work', async () => {
     const { wrapper } = await bench(await place(), { [ONE]: {} });
     await wrapper.executeWithRetry(async (ai) => {
-      expect(shown(ai)).not.toContain(ONE);
-      for (const part of [ai.models, ai.files, ai.chats, ai.live, ai.caches, ai.interactions]) {
-        expect(shown(part)).not.toContain(ONE);
-      }
-      await ai.files.upload({ file: new Blob(['words'], { type: 'text/plain' }) });
-      await ai.interactions.create({ model: MODEL, input: 'hello' });
-      const session = await ai.live.connect({ model: MODEL, callbacks: { onmessage: () => {} } });
-      session.close();
-      await ask(ai);
+      await useAll(ai);
+      expect(everythingReachable(ai, { except: ['apiKey'] })).not.toContain(ONE);
+      expect(inspect(ai, { showHidden: true, getters: true })).toContain('GoogleGenAI');
       expect((ai as unknown as { apiKey: string }).apiKey).toBe(ONE);
     });
     expect(await endings(wrapper)).toEqual({ acquired: 1, succeeded: 1 });
+  });
+
+  test('in the clients that stay, nor in what they give', async () => {
+    const { wrapper } = await bench(await place(), { [ONE]: {} });
+    const ai = wrapper.genai();
+    await useAll(ai);
+    for (const each of [ai, wrapper]) expect(everythingReachable(each)).not.toContain(ONE);
+  });
+
+  test('in the log that the SDK writes of its requests where it is told to', async () => {
+    vi.stubEnv('GOOGLE_GENAI_DEBUG', '1');
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const lines: unknown[] = [];
+    for (const name of ['log', 'group'] as const) {
+      vi.spyOn(console, name).mockImplementation((...words: unknown[]) => void lines.push(words));
+    }
+    onTestFinished(() => void vi.restoreAllMocks());
+    const { wrapper } = await bench(await place(), { [ONE]: {} });
+    const interact = (ai: GoogleGenAI) => ai.interactions.create({ model: MODEL, input: 'hello' });
+    await wrapper.executeWithRetry(interact);
+    await interact(wrapper.genai());
+    expect(JSON.stringify(lines)).toContain('x-goog-api-key');
+    expect(JSON.stringify(lines)).not.toContain(ONE);
+  });
+
+  test.each<[string, (wrapper: KeyBalancer, fn: (ai: GoogleGenAI) => Promise<unknown>) => Promise<unknown>]>([
+    ['a function', (wrapper, fn) => wrapper.executeWithRetry(fn)],
+    ['a client that stays', (wrapper, fn) => fn(wrapper.genai())],
+  ])('in what interactions throw, nor in what they threw within: %s', async (_, call) => {
+    const details = [{ reason: 'CONSUMER_SUSPENDED', metadata: { consumer: `api_key:${ONE}` } }];
+    const error = { status: 403, body: { error: { ...REPEATS_KEY.body.error, details } } };
+    const { wrapper } = await bench(await place(), { [ONE]: { behaviour: { error } } }, { maxRetries: 0 });
+    const thrown: unknown[] = [];
+    const asking = call(wrapper, async (ai) => {
+      try {
+        await ai.interactions.create({ model: MODEL, input: 'hello' });
+      } catch (within) {
+        thrown.push(within);
+        throw within;
+      }
+    });
+    thrown.push(await asking.catch((last: unknown) => last));
+    expect(thrown).toHaveLength(2);
+    for (const each of thrown) {
+      expect(each).toMatchObject({ error: { error: { details: [{ metadata: { consumer: 'api_key:[redacted]' } }] } } });
+      expect(everythingReachable(each)).not.toContain(ONE);
+    }
+  });
+
+  test.each([
+    ['opens and is closed', {}],
+    ['is refused as it opens', { behaviour: { error: REPEATS_KEY } }],
+    ['is ended by Gemini', { behaviour: { errorMidStream: REPEATS_KEY } }],
+    ['breaks', { behaviour: { cut: 'midStream', on: ['live'] } }],
+  ] as const)('in a live session that %s, its events and its errors', async (_, key) => {
+    const { wrapper } = await bench(await place(), { [ONE]: key }, { maxRetries: 0 });
+    const talk = async (ai: GoogleGenAI) => {
+      const { told, ended } = await talkLive(ai);
+      expect(ended).toContain('close');
+      for (const each of told) expect(everythingReachable(each, { except: ['apiKey'] })).not.toContain(ONE);
+    };
+    await talk(wrapper.genai());
+    await wrapper.executeWithRetry(talk);
+  });
+
+  test('in a live session that finds nobody', async () => {
+    const genai = { httpOptions: { baseUrl: 'http://127.0.0.1:1' } };
+    const { wrapper } = await bench(await place(), { [ONE]: {} }, { maxRetries: 0 });
+    const talk = async (ai: GoogleGenAI) => {
+      const { told, ended } = await talkLive(ai);
+      expect(ended).toContain('error');
+      for (const each of told) expect(everythingReachable(each, { except: ['apiKey'] })).not.toContain(ONE);
+    };
+    await talk(wrapper.genai(genai));
   });
 
   test('in leased keys, nor in what they judge', async () => {
@@ -99,12 +231,13 @@ describe.each(WAYS)('no key is shown, $way,', ({ place }) => {
     const events = record(wrapper);
     const key = await wrapper.lease();
     expect(key.apiKey).toMatch(/./);
-    expect(inspect(key)).toBe(`LeasedKey ${key.keyId}`);
+    expect(inspect(key, { getters: true, showHidden: true })).toBe(`LeasedKey ${key.keyId}`);
     const batches = await wrapper.leaseBatches([2]);
     const judgement = await key.failed({ status: 403, body: JSON.stringify(REPEATS_KEY.body) });
-    for (const each of [key, { ...key }, batches, judgement, events]) {
-      expect(shown(each)).not.toContain(ONE);
-      expect(shown(each)).not.toContain(TWO);
+    for (const each of [key, { ...key }, ...batches.flat(), judgement, events]) {
+      const all = everythingReachable(each, { except: ['apiKey'] });
+      expect(all).not.toContain(ONE);
+      expect(all).not.toContain(TWO);
     }
     for (const held of batches.flat()) await held[Symbol.asyncDispose]();
   });
@@ -114,7 +247,7 @@ describe.each(WAYS)('no key is shown, $way,', ({ place }) => {
     for (const call of [() => wrapper.addKey(ONE, Number.NaN), () => wrapper.addKey(`${ONE} ${TWO}`)]) {
       const error = await call().catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ code: 'INVALID_ARGUMENT' });
-      expect(shown(error)).not.toContain(ONE);
+      expect(everythingReachable(error)).not.toContain(ONE);
     }
   });
 });
@@ -179,6 +312,7 @@ test('no key of one’s own is shown by its client', async () => {
   await using balancer = createKeyBalancer({ address: '127.0.0.1:1', away: { fallbackKey } });
   const key = await balancer.lease();
   expect(key.apiKey).toBe(fallbackKey);
-  for (const each of [balancer, key, balancer.genai()]) expect(shown(each)).not.toContain(fallbackKey);
+  for (const each of [balancer, key, balancer.genai()])
+    expect(everythingReachable(each, { except: ['apiKey'] })).not.toContain(fallbackKey);
   await key.succeeded();
 });

@@ -1,4 +1,5 @@
 import { redact } from '../../gemini/redact.ts';
+import { maskKeys } from '../mask-keys.ts';
 import { responseLike } from './answer.ts';
 import { within } from './retries.ts';
 
@@ -6,7 +7,7 @@ import { within } from './retries.ts';
 const LONGEST_MS = 1_000;
 const MOST_BYTES = 256 * 1024;
 
-/** The body of an error, masked, and a response that has it. What is longer than any error is cut. */
+/** The body of an error, masked, and a response that has it and whose headers are masked, too. What is longer than any error is cut. */
 export async function errorBody(response: Response, apiKey: string): Promise<{ text: string; ending: Response }> {
   if (response.body === null || !(response instanceof Response)) return { text: '', ending: response };
   const reader = response.body.getReader();
@@ -28,5 +29,7 @@ export async function errorBody(response: Response, apiKey: string): Promise<{ t
   }
   void reader.cancel().catch(() => undefined);
   const text = redact(Buffer.concat(parts).toString('utf8'), apiKey);
-  return { text, ending: responseLike(response, Buffer.from(text)) };
+  const ending = responseLike(response, Buffer.from(text));
+  maskKeys(ending, [apiKey]);
+  return { text, ending };
 }

@@ -2,17 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { GoogleGenAI } from '@google/genai';
 import { geminiBaseUrlOf } from '../config.ts';
 import { fetchOf } from '../fetch-of.ts';
-import type { GenAIOptions } from '../leased-genai.ts';
-import { checkGenAI } from '../options.ts';
+import { checkGenAI } from '../genai-options.ts';
+import { type GenAIOptions, NO_KEY } from '../leased-genai.ts';
 import { withAffinity } from './call-scope.ts';
 import type { GenAIContext } from './context.ts';
 import { leasedFetch } from './leased-fetch.ts';
 import { leaseSessions } from './leased-live.ts';
 import { inPlainEnvironment } from './plain-environment.ts';
-import { tellAttempts, withoutOwnRetries } from './sdk-clients.ts';
-
-/** The SDK wants a key. This is none, and no request goes out with it. */
-const NO_KEY = 'leased-by-keybalancer';
+import { checkCalls, tellAttempts, withoutOwnRetries } from './sdk-clients.ts';
 
 /**
  * A real GoogleGenAI whose every HTTP request, and every live session, is made with a leased key, reported, and tried again with
@@ -23,25 +20,20 @@ export function createLeasedGenAI(context: GenAIContext, options: GenAIOptions =
   checkGenAI(options);
   const inner = fetchOf(options);
   const baseUrl = options.httpOptions?.baseUrl ?? geminiBaseUrlOf();
-  const make = (apiKey: string): GoogleGenAI =>
-    inPlainEnvironment(
-      () =>
-        new GoogleGenAI({
-          ...options,
-          vertexai: false,
-          apiKey,
-          httpOptions: {
-            ...options.httpOptions,
-            baseUrl,
-            fetch: leasedFetch(context, inner),
-          },
-        }),
-    );
-  const ai = make(NO_KEY);
+  const ai = inPlainEnvironment(
+    () =>
+      new GoogleGenAI({
+        ...options,
+        vertexai: false,
+        apiKey: NO_KEY,
+        httpOptions: { ...options.httpOptions, baseUrl, fetch: leasedFetch(context, inner) },
+      }),
+  );
+  checkCalls(ai);
   tellAttempts(ai);
   withoutOwnRetries(ai);
   keepChatsTogether(ai);
-  leaseSessions(ai, context, make);
+  leaseSessions(ai, context);
   return ai;
 }
 

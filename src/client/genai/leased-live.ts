@@ -1,9 +1,7 @@
-import { inspect } from 'node:util';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { GoogleGenAI, LiveServerMessage } from '@google/genai';
 import { describeThrown } from '../../gemini/describe-thrown.ts';
 import { normalizeModel } from '../../gemini/model-name.ts';
-import { redact } from '../../gemini/redact.ts';
 import { type Lease, Outcome, type ReportResultResponse } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { attachAttempts } from '../attempts.ts';
 import { KeyBalancerError } from '../errors.ts';
@@ -14,6 +12,7 @@ import { tokenUsage } from '../token-usage.ts';
 import type { GenAIContext } from './context.ts';
 import { LeaseSearch } from './lease-search.ts';
 import { type LineCallbacks, LiveLine } from './live-line.ts';
+import { liveWithKey } from './live-socket.ts';
 import { classOf, Retries, toldInTime } from './retries.ts';
 
 interface LiveSession {
@@ -24,22 +23,25 @@ interface LiveSession {
 const WELL = new Set([1000, 1001, 1005]);
 
 /**
- * Makes each live session with a lease of its own, which lasts as long as the session. `make`: a client with the lease's key, as
- * the key stands in the address of the WebSocket. Another key is tried while the session is not set up.
+ * Makes each live session with a lease of its own, which lasts as long as the session. Another key is tried while the session is
+ * not set up.
  */
-export function leaseSessions(ai: GoogleGenAI, context: GenAIContext, make: (apiKey: string) => GoogleGenAI): void {
-  ai.live.connect = (params) =>
+export function leaseSessions({ live }: GoogleGenAI, context: GenAIContext): void {
+  const { connect } = live;
+  live.connect = (params) =>
     running(
       context,
       connected(context, 'live.connect', params, params.config?.sessionResumption?.handle, (apiKey, inner) =>
-        make(apiKey).live.connect(inner),
+        connect.call(liveWithKey(live, apiKey), inner),
       ),
     );
-  ai.live.music.connect = (params) =>
+  const { music } = live;
+  const { connect: connectMusic } = music;
+  music.connect = (params) =>
     running(
       context,
       connected(context, 'live.music.connect', params, undefined, (apiKey, inner) =>
-        make(apiKey).live.music.connect(inner),
+        connectMusic.call(liveWithKey(music, apiKey), inner),
       ),
     );
 }
@@ -104,7 +106,6 @@ async function connected<P, S extends LiveSession>(
       const opening = connect(apiKey, { ...params, callbacks: current.callbacks });
       // One kind of session never learns that its connection failed.
       const session = await Promise.race([opening, current.failedToOpen]);
-      hideKey(session, apiKey, model);
       const close = session.close.bind(session);
       session.close = () => {
         current.leave();
@@ -170,12 +171,4 @@ async function reportSession(
 /** A handle to go on with a session is good in the project of the session. */
 function resumption(handle: string): string {
   return `live/${handle.slice(-256)}`;
-}
-
-/** The SDK keeps the address, and the key in it, on what a session is made of. */
-function hideKey(session: object, apiKey: string, model: string): void {
-  const { conn } = session as { conn?: { url?: string; ws?: { _url?: string } } };
-  if (typeof conn?.url === 'string') conn.url = redact(conn.url, apiKey);
-  if (typeof conn?.ws?._url === 'string') conn.ws._url = redact(conn.ws._url, apiKey);
-  Object.defineProperty(session, inspect.custom, { value: () => `LiveSession { model: '${model}' }` });
 }

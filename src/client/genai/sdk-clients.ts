@@ -1,4 +1,5 @@
-import type { GoogleGenAI } from '@google/genai';
+import type { GoogleGenAI, HttpOptions } from '@google/genai';
+import { checkCallOptions } from '../genai-options.ts';
 import { withAttempts } from './call-scope.ts';
 
 type Method = (...args: unknown[]) => unknown;
@@ -12,12 +13,28 @@ const NEWER = ['interactions', 'webhooks', 'agents', 'triggers', 'environments',
  * one way to send requests is it known whose tries they were. Without such a way, in another version, errors come without.
  */
 export function tellAttempts(ai: GoogleGenAI): void {
+  aroundRequests(ai, (_, send) => withAttempts(send));
+}
+
+/** Refuses options of single calls that the lease decides: the SDK asks for them no earlier than with the request. */
+export function checkCalls(ai: GoogleGenAI): void {
+  aroundRequests(ai, async ({ httpOptions }, send) => {
+    checkCallOptions(httpOptions);
+    return send();
+  });
+}
+
+function aroundRequests(
+  ai: GoogleGenAI,
+  around: (request: { httpOptions?: HttpOptions }, send: () => Promise<unknown>) => Promise<unknown>,
+): void {
   const { apiClient } = ai as unknown as { apiClient?: Methods };
   if (apiClient === undefined) return;
   for (const name of ['request', 'requestStream']) {
     const send = apiClient[name];
     if (typeof send !== 'function') continue;
-    apiClient[name] = (...args: unknown[]) => withAttempts(async () => (send as Method).apply(apiClient, args));
+    apiClient[name] = (request: { httpOptions?: HttpOptions }) =>
+      around(request, async () => (send as Method).call(apiClient, request));
   }
 }
 

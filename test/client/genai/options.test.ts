@@ -8,7 +8,7 @@ import { expectedAnswer } from '../../fake-gemini/index.ts';
 import { apiKeys } from '../../support/orders.ts';
 import { bench, MODEL } from './bench.ts';
 
-const [ONE] = apiKeys(1) as [string];
+const [ONE, TWO] = apiKeys(2) as [string, string];
 const HELLO = { model: MODEL, contents: 'hello' };
 const context: GenAIContext = {
   connected: () => Promise.reject(new Error('closed')),
@@ -70,6 +70,58 @@ test.each([
   [{ httpOptions: { headers: { 'X-Goog-Api-Key': ONE } } }, 'genai.httpOptions.headers["X-Goog-Api-Key"] is given'],
 ])('options that the lease decides are refused, and why is said: %j', (options, message) => {
   expect(() => createLeasedGenAI(context, options as GenAIOptions)).toThrow(message);
+});
+
+test.each([
+  [{ htpOptions: {} }, 'option "htpOptions" is unknown; allowed: apiVersion, httpOptions; did you mean "httpOptions"?'],
+  [{ httpOptions: { timout: 1 } }, /^option "timout" is unknown; allowed: baseUrl, .*; did you mean "timeout"\?$/],
+  [{ httpOptions: 'x' }, 'genai.httpOptions is a string; allowed: an object'],
+  [[], 'genai is an array; allowed: options of the SDK'],
+])('options that the SDK does not have are refused, and which was meant is said: %j', (options, message) => {
+  expect(() => createLeasedGenAI(context, options as GenAIOptions)).toThrow(message);
+});
+
+test('options that are left undefined are not given', () => {
+  const options = { apiKey: undefined, vertexai: false, apiVersion: undefined, httpOptions: undefined };
+  expect(() => createLeasedGenAI(context, options as unknown as GenAIOptions)).not.toThrow();
+});
+
+const ownFetch = vi.fn<typeof fetch>();
+
+test.each([
+  [{ fetch: ownFetch }, 'config.httpOptions.fetch is given; allowed: left out'],
+  [{ retryOptions: { attempts: 2 } }, 'config.httpOptions.retryOptions is given; allowed: left out'],
+  [{ headers: { 'X-Goog-Api-Key': TWO } }, 'config.httpOptions.headers["X-Goog-Api-Key"] is given; allowed: left out'],
+])(
+  'a call cannot have for itself what the lease decides, and costs no key anything: %j',
+  async (httpOptions, message) => {
+    const { ai, fake, endings } = await bench({ [ONE]: {} });
+    const config = { httpOptions };
+    const calls: Promise<unknown>[] = [
+      ai.models.generateContent({ ...HELLO, config }),
+      ai.models.generateContentStream({ ...HELLO, config }),
+      ai.chats.create({ model: MODEL, config }).sendMessage({ message: 'hello' }),
+      ai.models.list({ config }),
+      ai.files.upload({ file: new Blob(['words'], { type: 'text/plain' }), config }),
+      ai.files.get({ name: 'files/a', config }),
+      ai.batches.list({ config }),
+    ];
+    for (const call of calls) {
+      const error = await call.catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringContaining(message) });
+      expect((error as Error).message).not.toContain(TWO);
+    }
+    expect(ownFetch).not.toHaveBeenCalled();
+    expect(fake.counts.byKey).toEqual({});
+    expect(await endings()).toEqual({});
+  },
+);
+
+test('a call has the rest of its options for itself', async () => {
+  const { ai, fake } = await bench({ [ONE]: {} }, { genai: { httpOptions: { baseUrl: 'http://127.0.0.1:1' } } });
+  const httpOptions = { baseUrl: fake.url, timeout: 60_000, headers: { 'x-own': '1' } };
+  const answer = await ai.models.generateContent({ ...HELLO, config: { httpOptions } });
+  expect(answer.text).toBe(expectedAnswer('hello'));
 });
 
 test('the options given are not changed', () => {

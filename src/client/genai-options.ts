@@ -1,0 +1,68 @@
+import type { HttpOptions } from '@google/genai';
+import { fn, LONGEST_TIMER_MS, number, refuseUnknown, shownType } from './checks.ts';
+import { checkBaseUrl } from './config.ts';
+import { invalidOption } from './errors.ts';
+import type { GenAIOptions } from './leased-genai.ts';
+
+const NOT_FOR_LEASES = ['apiKey', 'project', 'location', 'googleAuthOptions', 'enterprise'];
+/** What the SDK has: the compiler says when a version has more. */
+const GENAI_OPTIONS = Object.keys({ apiVersion: 1, httpOptions: 1 } satisfies Record<keyof GenAIOptions, 1>);
+const HTTP_OPTIONS = Object.keys({
+  baseUrl: 1,
+  baseUrlResourceScope: 1,
+  apiVersion: 1,
+  headers: 1,
+  timeout: 1,
+  extraBody: 1,
+  retryOptions: 1,
+  fetch: 1,
+} satisfies Record<keyof HttpOptions, 1>);
+
+/** The options of the SDK for a client. Throws INVALID_ARGUMENT that names the one that cannot be. */
+export function checkGenAI(genai: GenAIOptions | undefined): void {
+  if (genai === undefined) return;
+  if (typeof genai !== 'object' || genai === null || Array.isArray(genai))
+    throw invalidOption('genai', shownType(genai), 'options of the SDK');
+  const given = genai as Record<string, unknown>;
+  if (given.vertexai) throw invalidOption('genai.vertexai', 'true', 'left out: Vertex takes no API keys of Gemini');
+  for (const name of NOT_FOR_LEASES) {
+    if (given[name] === undefined) continue;
+    throw invalidOption(`genai.${name}`, 'given', 'left out, since each lease brings its key');
+  }
+  const rest = Object.entries(given).filter(([name]) => name !== 'vertexai' && !NOT_FOR_LEASES.includes(name));
+  refuseUnknown(Object.fromEntries(rest), GENAI_OPTIONS, 'genai');
+  const { httpOptions } = genai;
+  if (httpOptions === undefined) return;
+  refuseUnknown(httpOptions, HTTP_OPTIONS, 'genai.httpOptions');
+  refuseOwnWays(httpOptions, 'genai.httpOptions');
+  const { baseUrl, fetch, timeout } = httpOptions;
+  if (baseUrl !== undefined) checkBaseUrl('genai.httpOptions.baseUrl', baseUrl);
+  if (fetch !== undefined) fn('genai.httpOptions.fetch', fetch);
+  number('genai.httpOptions.timeout', timeout, 0, LONGEST_TIMER_MS);
+}
+
+/** Those of a single call, in its `config`. The others are as the SDK takes them. */
+export function checkCallOptions(httpOptions: HttpOptions | undefined): void {
+  if (httpOptions === undefined || httpOptions === null) return;
+  if (httpOptions.fetch !== undefined) {
+    throw invalidOption(
+      'config.httpOptions.fetch',
+      'given',
+      'left out: the call would pass its lease by, and go without a key; genai.httpOptions.fetch, for a whole client, does not',
+    );
+  }
+  refuseOwnWays(httpOptions, 'config.httpOptions');
+}
+
+function refuseOwnWays({ headers, retryOptions }: HttpOptions, where: string): void {
+  for (const name of Object.keys(headers ?? {})) {
+    if (name.toLowerCase() !== 'x-goog-api-key') continue;
+    throw invalidOption(`${where}.headers["${name}"]`, 'given', 'left out, since each lease brings its key');
+  }
+  if (retryOptions === undefined) return;
+  throw invalidOption(
+    `${where}.retryOptions`,
+    'given',
+    'left out: the SDK would try the same key again, unseen; maxRetries and retryDelay say how often to try',
+  );
+}
