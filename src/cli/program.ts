@@ -47,6 +47,11 @@ const COMMANDS: readonly Entry[] = [
     load: () => import('./commands/check.ts'),
   },
   { name: 'restore', summary: 'put a backup in the place of a database', load: () => import('./commands/restore.ts') },
+  {
+    name: 'doctor',
+    summary: 'examine a setup, and say what to do',
+    load: () => import('./commands/doctor.ts'),
+  },
   { name: 'version', summary: 'print the version', load: () => import('./commands/version.ts') },
   {
     name: 'completion',

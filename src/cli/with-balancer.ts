@@ -3,7 +3,8 @@ import type { Balancer } from '../client/balancer.ts';
 import { connect } from '../client/connect.ts';
 import { readClientConfig } from '../server/config/config.ts';
 import { hasDatabase } from '../store/data-dir.ts';
-import { CliError, EXIT, exitCodeOfSignal } from './exit-code.ts';
+import { CliError, EXIT } from './exit-code.ts';
+import { interruptible } from './interruptible.ts';
 import { type ClientOptions, flagsOf } from './options.ts';
 import type { Output } from './output.ts';
 
@@ -27,35 +28,23 @@ export async function withReach(
 ): Promise<void> {
   const { address, dataDir, masterKey, geminiBaseUrl } = readClientConfig(flagsOf(options));
   if (!options.mayCreate && address === undefined) checkThereIsData(dataDir);
-  const interrupted = new AbortController();
-  let received: 'SIGINT' | 'SIGTERM' | undefined;
-  const onSignal = (name: 'SIGINT' | 'SIGTERM'): void => {
-    if (received !== undefined) process.exit(exitCodeOfSignal(name));
-    received = name;
-    interrupted.abort();
-  };
-  process.on('SIGINT', onSignal);
-  process.on('SIGTERM', onSignal);
-  let reached: Promise<Balancer> | undefined;
-  const reach = (): Promise<Balancer> => {
-    reached ??= connect({
-      ...(address === undefined ? { dataDir } : { address }),
-      visit: true,
-      embedded: { masterKey, geminiBaseUrl, warn: (message) => output.complain(message) },
-    });
-    return reached;
-  };
-  try {
-    await use(reach, interrupted.signal);
-  } catch (error) {
-    if (received === undefined || error instanceof CliError) throw error;
-  } finally {
-    // Where it cannot be reached, there is nothing to close.
-    await (await reached?.catch(() => undefined))?.close();
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
-  }
-  if (received !== undefined) throw new CliError(exitCodeOfSignal(received), 'interrupted');
+  await interruptible(async (signal) => {
+    let reached: Promise<Balancer> | undefined;
+    const reach = (): Promise<Balancer> => {
+      reached ??= connect({
+        ...(address === undefined ? { dataDir } : { address }),
+        visit: true,
+        embedded: { masterKey, geminiBaseUrl, warn: (message) => output.complain(message) },
+      });
+      return reached;
+    };
+    try {
+      await use(reach, signal);
+    } finally {
+      // Where it cannot be reached, there is nothing to close.
+      await (await reached?.catch(() => undefined))?.close();
+    }
+  });
 }
 
 /** A command that only looks makes no database where there is none. */
