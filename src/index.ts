@@ -26,6 +26,7 @@ export {
   KeyBalancerError,
   type KeyBalancerErrorFields,
   type KeyBalancerOptions,
+  type KeyFileFormat,
   type LeasedKey,
   type LeaseEvent,
   type LeaseOptions,

@@ -12,7 +12,7 @@ const CHUNK = 256 * 1024;
  * else does: a thread that waits in open() or read() would keep the process from ending. Throws if it cannot be read.
  */
 export function openKeySource(path: string, signal: AbortSignal): Readable {
-  return addAbortSignal(signal, openSource(path, 'a readable text file, one key a line'));
+  return addAbortSignal(signal, openSource(path, 'a readable text file with keys'));
 }
 
 /** As openKeySource, until it ends. `allowed`: what the file should be, for whoever names another. */

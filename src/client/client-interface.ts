@@ -1,7 +1,8 @@
 import type { GoogleGenAI } from '@google/genai';
 import type { GetStatsResponse, MemoryStats, WatchHealthResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { ClientEventType, ListenerOf } from './client-events.ts';
-import type { ImportOptions, ImportSummary } from './key-file.ts';
+import type { ImportSummary } from './import-summary.ts';
+import type { ImportOptions } from './key-file.ts';
 import type { BatchOptions, LeaseOptions } from './lease-options.ts';
 import type { GenAIOptions } from './leased-genai.ts';
 import type { LeasedKey } from './leased-key.ts';
@@ -60,8 +61,8 @@ export interface KeyBalancer extends AsyncDisposable {
    */
   addKey(apiKey: string, weight?: number, source?: string): Promise<boolean>;
   /**
-   * Adds the keys of a file: a line each, KEY or KEY:WEIGHT; blank lines and those that begin with # are skipped. Lines that are no key are
-   * in the summary's `rejections`, and the others are imported. Source: default "imported".
+   * Adds the keys of a file: text with a line each, KEY or KEY:WEIGHT, CSV, JSON, JSON Lines or .env (`KeyFileFormat`). What is no key is in
+   * the summary's `rejections`, and the others are imported. Source: of keys that the file gives none; default "imported".
    */
   importKeysFromFile(
     path: string,

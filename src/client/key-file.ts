@@ -3,23 +3,36 @@ import { stat } from 'node:fs/promises';
 import { ImportConflict, type ImportKeyResult, ImportStatus } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer } from './balancer.ts';
 import { invalidOption } from './errors.ts';
-import { readKeyLine } from './key-line.ts';
-import { type TextLine, textLines } from './text-lines.ts';
+import { emptySummary, type ImportResult, type ImportSummary, ignore, reject } from './import-summary.ts';
+import { formatOf, KEY_READERS, type KeyFileFormat } from './key-formats/formats.ts';
+import type { KeyEntry, KeyOfFile } from './key-formats/key-entry.ts';
+import { refuseOtherFiles } from './key-formats/refuse-other-files.ts';
+import { SeenKeys } from './seen-keys.ts';
 
 /** As much of a Balancer as an import needs. */
 export interface KeyImporter {
   readonly keyBalancer: Pick<Balancer['keyBalancer'], 'importKeys'>;
 }
 
-/** How keys are imported. */
+/** How keys are imported. Of a key's settings the file's own come first. */
 export interface ImportOptions {
   /** Default: "default". */
   pool?: string;
   /** Where the keys came from; kept with them. */
   source?: string;
+  /** How the file is written. Default: by the end of its name, such as .csv; text where that says nothing. */
+  format?: KeyFileFormat;
+  /** Share of the calls beside other keys, 0.001 to 1000. Default: 1. */
+  weight?: number;
+  /** Google Cloud project, whose quota its keys share. Default: not known. */
+  project?: string;
+  /** Models that the keys may serve. Default: all. */
+  models?: readonly string[];
+  /** Labels of the keys, beside the file's own. */
+  labels?: Readonly<Record<string, string>>;
   /**
    * keep (default): a key that is there already stays as it is. update: its weight, project, source and labels become
-   * what the import says, and a file of lines says no project and no labels.
+   * what the import says, and what it does not say is 1, "", "" and none.
    */
   onConflict?: 'keep' | 'update';
   /** Check only, change nothing. */
@@ -30,147 +43,151 @@ export interface ImportOptions {
   onProgress?: (summary: Readonly<ImportSummary>) => void;
 }
 
-/** What came of an import. new + updated + skipped + rejected = the keys read. */
-export interface ImportSummary {
-  /** Keys that were not there before. */
-  new: number;
-  /** Keys that were there and were changed. */
-  updated: number;
-  /** There already, or twice in the import. */
-  skipped: number;
-  /** Lines that are no key, or have no weight that can be. */
-  rejected: number;
-  /** Why, by line number; the first 1,000. Never the key. */
-  rejections: { line: number; reason: string }[];
+/** What the command line asks beside. */
+export interface EntryOptions extends ImportOptions {
+  /** Told what became of keys, line by line, but for those that were rejected. The import waits for it. */
+  onResults?: (results: readonly { line: number; result: ImportResult }[]) => Promise<void>;
 }
 
-/** Keys to a call of ImportKeys: with the longest lines still below the message limit of 4 MiB. */
+/** Keys to a call of ImportKeys: with the longest texts still below the message limit of 4 MiB. */
 const BATCH = 2_000;
-const LONGEST_LINE = 1_024;
-const MOST_REJECTIONS = 1_000;
-/** Text has no NUL; so much of the beginning is looked at before anything is imported. */
-const SNIFFED = 8_192;
+/** About as many bytes of keys to a call; records may be long. */
+const BATCH_BYTES = 2 * 1024 * 1024;
 
-/** Imports the keys of a file, line by line: KEY or KEY:WEIGHT; blank lines and those that begin with # are skipped. */
+/** Imports the keys of a file, of whatever format. */
 export async function importKeyFile(
   balancer: KeyImporter,
   path: string,
   options: ImportOptions = {},
 ): Promise<ImportSummary> {
   await checkFile(path);
-  return importKeyLines(balancer, createReadStream(path, { highWaterMark: 256 * 1024 }), options, path);
+  const chunks = createReadStream(path, { highWaterMark: 256 * 1024 });
+  return importKeyStream(balancer, chunks, { ...options, format: options.format ?? formatOf(path) }, path);
 }
 
-/** The same from any stream, such as process.stdin. `name` is what errors call it. */
-export async function importKeyLines(
+/** The same from any stream, such as process.stdin; as text if nothing is said. `name` is what errors call it. */
+export async function importKeyStream(
   balancer: KeyImporter,
   chunks: AsyncIterable<Uint8Array | string>,
-  options: ImportOptions = {},
+  options: EntryOptions = {},
   name = 'the input',
 ): Promise<ImportSummary> {
-  const summary: ImportSummary = { new: 0, updated: 0, skipped: 0, rejected: 0, rejections: [] };
-  const reject = (line: number, reason: string): void => {
-    summary.rejected++;
-    if (summary.rejections.length < MOST_REJECTIONS) summary.rejections.push({ line, reason });
+  const summary = emptySummary();
+  const source = {
+    chunks: refuseOtherFiles(chunks, name),
+    name,
+    ignored: (field: string) => ignore(summary, field),
   };
-  let batch: KeyOfLine[] = [];
-  const flush = async (): Promise<void> => {
-    if (batch.length === 0) return;
-    const sent = batch;
-    batch = [];
-    const results = await importBatch(balancer, sent, options);
-    for (const [index, result] of results.entries()) count(summary, result, sent[index]?.line ?? 0, reject);
-    options.onProgress?.(summary);
-  };
-
-  for await (const lines of textLines(refuseBinary(chunks, name), LONGEST_LINE)) {
-    for (const line of lines) {
-      const key = keyOf(line);
-      if (key === undefined) continue;
-      if ('problem' in key) reject(line.number, key.problem);
-      else if (batch.push({ ...key, line: line.number }) === BATCH) await flush();
-    }
-  }
-  await flush();
-  // Batches are answered after the lines that never reached one.
-  summary.rejections.sort((a, b) => a.line - b.line);
+  await importEntries(balancer, KEY_READERS[options.format ?? 'text'](source), options, summary);
   return summary;
 }
 
-interface KeyOfLine {
-  apiKey: string;
-  weight: number | undefined;
-  line: number;
+/** Imports what a reader found, and counts it in the summary. */
+export async function importEntries(
+  balancer: KeyImporter,
+  parts: AsyncIterable<readonly KeyEntry[]>,
+  options: EntryOptions,
+  summary: ImportSummary,
+): Promise<void> {
+  const batches = new Map<string, Batch>();
+  const seen = options.validateOnly ? new SeenKeys() : undefined;
+  const flush = async (pool: string, { keys }: Batch): Promise<void> => {
+    batches.delete(pool);
+    await importBatch(balancer, pool, keys, options, summary);
+    options.onProgress?.(summary);
+  };
+  for await (const entries of parts) {
+    for (const entry of entries) {
+      if ('problem' in entry) {
+        reject(summary, entry.line, entry.problem);
+        continue;
+      }
+      const { line, key } = entry;
+      // The balancer remembers nothing of keys that were only checked.
+      if (seen?.meet(key.apiKey)) {
+        summary.skipped++;
+        await options.onResults?.([{ line, result: 'skipped' }]);
+        continue;
+      }
+      const pool = options.pool || key.pool || '';
+      const batch = batches.get(pool) ?? { keys: [], bytes: 0 };
+      batches.set(pool, batch);
+      batch.keys.push({ line, key: withDefaults(key, options) });
+      batch.bytes += sizeOf(key);
+      if (batch.keys.length === BATCH || batch.bytes >= BATCH_BYTES) await flush(pool, batch);
+    }
+  }
+  for (const [pool, batch] of batches) await flush(pool, batch);
+  // Batches are answered after the lines that never reached one.
+  summary.rejections.sort((a, b) => a.line - b.line);
 }
 
-function keyOf({ text, cut }: TextLine): ReturnType<typeof readKeyLine> {
-  // A comment may be as long as it likes.
-  if (cut && !text.trimStart().startsWith('#')) return { problem: `the line is longer than ${LONGEST_LINE} bytes` };
-  return readKeyLine(text);
+interface Batch {
+  keys: { line: number; key: KeyOfFile }[];
+  bytes: number;
+}
+
+function withDefaults({ pool: _, ...key }: KeyOfFile, { weight, project, models, labels }: ImportOptions): KeyOfFile {
+  return {
+    ...(weight !== undefined && { weight }),
+    ...(project !== undefined && { project }),
+    ...(models !== undefined && { models: [...models] }),
+    ...key,
+    ...(labels !== undefined && { labels: { ...labels, ...key.labels } }),
+  };
+}
+
+/** About, and rather more. */
+function sizeOf({ apiKey, models, labels, project, source }: KeyOfFile): number {
+  if (models === undefined && labels === undefined)
+    return 3 * (apiKey.length + (project?.length ?? 0) + (source?.length ?? 0));
+  return 3 * JSON.stringify({ apiKey, models, labels, project, source }).length;
 }
 
 async function importBatch(
   balancer: KeyImporter,
-  keys: readonly KeyOfLine[],
-  { pool = '', source = '', onConflict = 'keep', validateOnly = false, signal }: ImportOptions,
-): Promise<readonly ImportKeyResult[]> {
+  pool: string,
+  entries: Batch['keys'],
+  { source = '', onConflict = 'keep', validateOnly = false, signal, onResults }: EntryOptions,
+  summary: ImportSummary,
+): Promise<void> {
+  const keys = entries.map(({ key }) => key);
+  const conflict = onConflict === 'update' ? ImportConflict.UPDATE : ImportConflict.KEEP;
   const response = await balancer.keyBalancer.importKeys(
-    {
-      pool,
-      source,
-      keys: keys.map(({ apiKey, weight }) => (weight === undefined ? { apiKey } : { apiKey, weight })),
-      onConflict: onConflict === 'update' ? ImportConflict.UPDATE : ImportConflict.KEEP,
-      validateOnly,
-    },
+    { pool, source, keys, onConflict: conflict, validateOnly },
     { signal },
   );
-  return response.results;
+  const results: { line: number; result: ImportResult }[] = [];
+  for (const [index, each] of response.results.entries()) {
+    const line = entries[index]?.line ?? 0;
+    const result = resultOf(each);
+    if (result === undefined) {
+      // The index in the request means nothing to whoever reads line numbers.
+      reject(summary, line, (each.error?.message ?? 'refused').replace(/\bkeys\[\d+\]\.?/g, ''));
+      continue;
+    }
+    summary[result]++;
+    results.push({ line, result });
+  }
+  await onResults?.(results);
 }
 
-function count(
-  summary: ImportSummary,
-  { status, error }: ImportKeyResult,
-  line: number,
-  reject: (line: number, reason: string) => void,
-): void {
+function resultOf({ status }: ImportKeyResult): ImportResult | undefined {
   switch (status) {
     case ImportStatus.CREATED:
-      summary.new++;
-      return;
+      return 'new';
     case ImportStatus.UPDATED:
-      summary.updated++;
-      return;
+      return 'updated';
     case ImportStatus.UNCHANGED:
     case ImportStatus.DUPLICATE_IN_REQUEST:
-      summary.skipped++;
-      return;
+      return 'skipped';
     default:
-      // The index in the request means nothing to whoever reads line numbers.
-      reject(line, (error?.message ?? 'refused').replace(/\bkeys\[\d+\]\.?/g, ''));
-  }
-}
-
-/** Refuses a text whose beginning has a NUL before any key of it is imported. */
-async function* refuseBinary(chunks: AsyncIterable<Uint8Array | string>, name: string): AsyncGenerator<Uint8Array> {
-  let sniffed = 0;
-  for await (const chunk of chunks) {
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
-    if (sniffed < SNIFFED) {
-      if (bytes.subarray(0, SNIFFED - sniffed).includes(0)) {
-        throw invalidOption(
-          'file',
-          `${name}, which has NUL bytes`,
-          'a UTF-8 text, one key a line (not binary, not UTF-16)',
-        );
-      }
-      sniffed += bytes.length;
-    }
-    yield bytes;
+      return undefined;
   }
 }
 
 async function checkFile(path: string): Promise<void> {
-  const allowed = 'a readable text file, one key a line';
+  const allowed = 'a readable text file with keys';
   const info = await stat(path).catch((error: NodeJS.ErrnoException) => {
     const why = error.code === 'ENOENT' ? 'which does not exist' : `which cannot be read: ${error.code}`;
     throw invalidOption('file', `${path}, ${why}`, allowed);

@@ -72,7 +72,12 @@ describe('without a server, the commands open the data dir themselves', () => {
     const dry = await cli(['import', file, '--dry-run'], { env });
     expect(dry).toMatchObject({
       exitCode: 4,
-      stdout: 'checked for pool default, nothing changed: 2 new, 0 updated, 1 there already or repeated, 2 rejected\n',
+      stdout: [
+        'line 5: there already, or repeated',
+        'line 2: new',
+        'line 3: new',
+        'checked for pool default, nothing changed: 2 new, 0 updated, 1 there already or repeated, 2 rejected\n',
+      ].join('\n'),
     });
 
     const real = await cli(['import', file, '--json', '--source', 'vault'], { env });
@@ -87,9 +92,10 @@ describe('without a server, the commands open the data dir themselves', () => {
       skipped: 1,
       rejected: 2,
       rejectedLines: [
-        { line: 6, reason: expect.stringContaining('allowed') },
-        { line: 7, reason: expect.stringContaining('allowed') },
+        { file, line: 6, reason: expect.stringContaining('allowed') },
+        { file, line: 7, reason: expect.stringContaining('allowed') },
       ],
+      ignored: [],
     });
 
     const update = await cli(['import', '-', '--on-conflict', 'update'], { env, input: `${key(2)}:3\n` });

@@ -1,10 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { gzipSync } from 'node:zlib';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { connect } from '../../src/client/connect.ts';
-import { type ImportSummary, importKeyLines } from '../../src/client/key-file.ts';
+import type { ImportSummary } from '../../src/client/import-summary.ts';
+import { importKeyStream } from '../../src/client/key-file.ts';
 import { apiKeys } from '../support/orders.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { bench, serve, WAYS } from './balancers.ts';
@@ -41,6 +43,7 @@ describe.each(WAYS)('importing a file, $way,', ({ place }) => {
         { line: 7, reason: expect.stringMatching(/^weight is 0; allowed: 0.001 to 1000/) },
         { line: 8, reason: 'there is no weight after the colon' },
       ],
+      ignored: [],
     } satisfies ImportSummary);
     const { pools, keys } = await wrapper.getStats();
     expect(pools[0]?.keysBySource).toEqual({ manual: 1n, imported: 2n });
@@ -62,7 +65,15 @@ describe.each(WAYS)('importing a file, $way,', ({ place }) => {
     ['that does not exist', () => join(tempDir(), 'none.txt'), /none\.txt, which does not exist/],
     ['that is a directory', () => tempDir(), /which is a directory/],
     ['that is binary', () => fileOf(Buffer.from([0x41, 0x00, 0x42, 0x0a])), /NUL bytes/],
-    ['in UTF-16', () => fileOf(Buffer.from(`\ufeff${ONE}\n`, 'utf16le')), /not UTF-16/],
+    ['in UTF-16', () => fileOf(Buffer.from(`\ufeff${ONE}\n`, 'utf16le')), /in UTF-16; allowed: the same in UTF-8/],
+    ['in UTF-16 without a mark', () => fileOf(Buffer.from(`${ONE}\n`, 'utf16le')), /not UTF-16/],
+    [
+      'that is compressed',
+      () => fileOf(gzipSync(`${ONE}\n`)),
+      /compressed by gzip; allowed: the file that gunzip makes/,
+    ],
+    ['that is a spreadsheet', () => fileOf('PK\u0003\u0004 and so on'), /spreadsheet.*as CSV/],
+    ['that is a database', () => fileOf('SQLite format 3\0 and so on'), /--from-easy-gemini-balance/],
   ])('refuses one %s, and imports nothing of it', async (_, path, message) => {
     const { wrapper } = await bench(await place(), {});
     await expect(wrapper.importKeysFromFile(path())).rejects.toMatchObject({
@@ -82,14 +93,14 @@ describe.each(WAYS)('importing a file, $way,', ({ place }) => {
 test('a stream of more keys than one call takes is imported in several, with progress', async () => {
   const seen: number[] = [];
   const lines = Readable.from(apiKeys(4_500).map((key) => `${key}\n`));
-  const summary = await importKeyLines(await balancer(), lines, { onProgress: (sofar) => seen.push(sofar.new) });
+  const summary = await importKeyStream(await balancer(), lines, { onProgress: (sofar) => seen.push(sofar.new) });
   expect(summary).toMatchObject({ new: 4_500, rejected: 0 });
   expect(seen).toEqual([2_000, 4_000, 4_500]);
 });
 
 test('a check changes nothing', async () => {
   const to = await balancer();
-  const summary = await importKeyLines(to, Readable.from([`${ONE}\n${TWO}:x y`]), { validateOnly: true });
+  const summary = await importKeyStream(to, Readable.from([`${ONE}\n${TWO}:x y`]), { validateOnly: true });
   expect(summary).toMatchObject({ new: 1, rejected: 1, rejections: [{ line: 2 }] });
   expect((await to.keyAdmin.listKeys({})).totalSize).toBe(0n);
 });
@@ -97,7 +108,7 @@ test('a check changes nothing', async () => {
 test('lines that are too long are rejected by number, and never repeated', async () => {
   const long = 'AQ.'.padEnd(5_000_000, 'x');
   const text = Readable.from([`# ${long}\n${ONE}\n${long}\n${long}:2\n${TWO}\n`]);
-  const summary = await importKeyLines(await balancer(), text);
+  const summary = await importKeyStream(await balancer(), text);
   expect(summary).toMatchObject({ new: 2, rejected: 2, rejections: [{ line: 3 }, { line: 4 }] });
   expect(JSON.stringify(summary)).not.toContain('xxx');
 });
@@ -105,7 +116,7 @@ test('lines that are too long are rejected by number, and never repeated', async
 test('an import that is given up ends, and what was imported stays', async () => {
   const to = await balancer();
   const controller = new AbortController();
-  const importing = importKeyLines(to, Readable.from(apiKeys(10_000).map((key) => `${key}\n`)), {
+  const importing = importKeyStream(to, Readable.from(apiKeys(10_000).map((key) => `${key}\n`)), {
     signal: controller.signal,
     onProgress: () => controller.abort(),
   });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { readKeyLine } from '../../src/client/key-line.ts';
+import { readKeyLine } from '../../src/client/key-formats/key-line.ts';
 
 test.each([
   ['AQ.test-key-000001', 'AQ.test-key-000001', undefined],
@@ -16,7 +16,7 @@ test.each([
   ['AQ.test:key', 'AQ.test:key', undefined],
   ['AQ.test-key-000001 # mine', 'AQ.test-key-000001 # mine', undefined],
 ])('%j is a key with or without a weight', (line, apiKey, weight) => {
-  expect(readKeyLine(line)).toEqual({ apiKey, weight });
+  expect(readKeyLine(line)).toEqual({ key: { apiKey, ...(weight !== undefined && { weight }) } });
 });
 
 test.each(['', '   ', '\t', '# a comment', '  # AQ.test-key-000001:2'])('%j says nothing', (line) => {
@@ -27,4 +27,21 @@ test.each(['AQ.test-key-000001:', ':2', ' : '])('%j is told what it lacks, witho
   const read = readKeyLine(line);
   expect(read).toEqual({ problem: expect.stringMatching(/^there is no (key|weight)/) });
   expect(JSON.stringify(read)).not.toContain('AQ.');
+});
+
+test.each([
+  'AQ.test-key-000001,2',
+  '"AQ.test-key-000001"',
+  '{"key":"AQ.test-key-000001"}',
+  '["AQ.test-key-000001"]',
+  'GEMINI_API_KEY=AQ.test-key-000001',
+  'export GEMINI_API_KEY=AQ.test-key-000001',
+])('%j is of another format, and no key', (line) => {
+  const read = readKeyLine(line);
+  expect(read).toEqual({ problem: expect.stringContaining('looks like CSV, JSON or .env') });
+  expect(JSON.stringify(read)).not.toContain('AQ.');
+});
+
+test.each(['aBc=', 'ABC==', 'AQ.test=key'])('%j may be a key', (line) => {
+  expect(readKeyLine(line)).toEqual({ key: { apiKey: line } });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type TextLine, textLines } from '../../src/client/text-lines.ts';
+import { type TextLine, textLines } from '../../src/client/key-formats/text-lines.ts';
 
 async function* inChunks(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   let from = 0;
