@@ -1,7 +1,7 @@
 import { createKeyBalancer } from 'keybalancer';
 
 // Jobs have time: each may wait up to a minute for a key, behind the limits of a minute.
-await using balancer = createKeyBalancer({ maxRetries: 10, maxWait: 60_000 });
+await using balancer = createKeyBalancer({ maxWait: 60_000 });
 const ai = balancer.genai();
 
 const jobs = Array.from({ length: 20 }, (_, index) => `Translate sentence ${index + 1}.`);

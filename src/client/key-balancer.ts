@@ -82,7 +82,7 @@ class Client implements KeyBalancer {
     checkGenAI(options);
     const { call, maxProjects } = this.#settings;
     const { pool, maxRetries, retryDelay, maxWait } = call;
-    const settings = { pool, maxRetries, retryDelay, maxWait, ...(maxProjects !== undefined && { maxProjects }) };
+    const settings = { pool, maxRetries, retryDelay, maxWait, maxProjects };
     const connection = this.#connection;
     const context = {
       connected: async () => {
@@ -219,7 +219,8 @@ class Client implements KeyBalancer {
 
   async #call<A extends unknown[], T>(settings: ClientSettings['call'], fn: GeminiFunction<A, T>, args: A): Promise<T> {
     checkFunction('fn', fn);
-    const shared = { notify: this.#notify, budget: this.#budget };
+    const { maxProjects } = this.#settings;
+    const shared = { notify: this.#notify, budget: this.#budget, origins: this.#origins, maxProjects };
     // From here on, so that it ends the waiting for a connection, too.
     const limited = timed(settings);
     return this.#connection.run(

@@ -9,6 +9,8 @@ import type { ClientEvent, ReportEvent } from './events.ts';
 import { endingOf } from './fn-ending.ts';
 import type { RetryBudget } from './genai/context.ts';
 import { LeaseSearch } from './genai/lease-search.ts';
+import { ResourceOrigins } from './genai/resource-origins.ts';
+import { isElsewhere, ResourceSearch } from './genai/resource-search.ts';
 import { classOf, Retries, toldInTime } from './genai/retries.ts';
 import { HeldLease } from './held-lease.ts';
 import { type GenAIOptions, leasedGenAI } from './leased-genai.ts';
@@ -22,7 +24,7 @@ import { unlessAborted } from './unless-aborted.ts';
 export interface CallSettings {
   pool: string;
   model: string;
-  /** Tries after the first. */
+  /** Tries after the first, less those that follow a failure of a key's own. */
   maxRetries: number;
   /** Least pause where waiting helps. */
   retryDelay: number;
@@ -32,6 +34,8 @@ export interface CallSettings {
   signal: AbortSignal | undefined;
   /** The same, after so long; undefined: never. */
   deadline: number | undefined;
+  /** When the deadline is, by performance.now(). Default: there is none, or it has not begun. */
+  endsAt?: number;
   genai: GenAIOptions;
 }
 
@@ -45,6 +49,10 @@ export interface LeasedCallContext {
   notify?: ((event: ClientEvent) => void) | undefined;
   /** What repeats may cost where nobody's key was to blame. */
   budget?: RetryBudget | undefined;
+  /** Where the resources are that were seen, by genai() too. */
+  origins?: ResourceOrigins;
+  /** Projects in which a resource of unknown origin is looked for. Default 8. */
+  maxProjects?: number | undefined;
 }
 
 /** The deadline, from now on, ends a call as its signal does. */
@@ -55,6 +63,7 @@ export function timed(settings: CallSettings): CallSettings {
   return {
     ...settings,
     deadline: undefined,
+    endsAt: performance.now() + deadline,
     signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
   };
 }
@@ -68,9 +77,9 @@ export async function leasedCall<T>(
   balancer: Balancer,
   settings: CallSettings,
   fn: Call<T>,
-  { reports = new Reports(balancer), notify = () => {}, budget }: LeasedCallContext = {},
+  context: LeasedCallContext = {},
 ): Promise<T> {
-  const call = new LeasedCall(balancer, timed(settings), { reports, notify, budget });
+  const call = new LeasedCall(balancer, timed(settings), context);
   for (;;) {
     const lease = await call.nextLease();
     const value = await call.attempt(lease, fn);
@@ -86,6 +95,8 @@ class LeasedCall {
   readonly #budget: RetryBudget | undefined;
   readonly #leases: LeaseSearch;
   readonly #retries: Retries;
+  readonly #origins: ResourceOrigins;
+  readonly #resources: ResourceSearch;
   /** For masking what is thrown. */
   readonly #apiKeys: string[] = [];
   /** Gemini's last error. */
@@ -95,22 +106,28 @@ class LeasedCall {
     balancer: Balancer,
     settings: CallSettings,
     {
-      reports,
-      notify,
+      reports = new Reports(balancer),
+      notify = () => {},
       budget,
-    }: { reports: Reports; notify: (event: ClientEvent) => void; budget: RetryBudget | undefined },
+      origins = new ResourceOrigins(),
+      maxProjects,
+    }: LeasedCallContext,
   ) {
     this.#balancer = balancer;
     this.#settings = settings;
     this.#reports = reports;
     this.#notify = notify;
     this.#budget = budget;
-    const { pool, model, maxWait, maxRetries, retryDelay, signal } = settings;
+    this.#origins = origins;
+    const { pool, model, maxWait, maxRetries, retryDelay, signal, endsAt } = settings;
     const wanted = { pool, model, estimatedTokens: 0n, affinityKey: '' };
-    this.#leases = new LeaseSearch(balancer, wanted, maxWait ?? maxRetries * retryDelay, signal);
-    this.#retries = new Retries({ settings, ...(budget && { spend: budget }) }, this.#leases, signal, (event) =>
+    const waitMs = maxWait ?? maxRetries * retryDelay;
+    this.#leases = new LeaseSearch(balancer, wanted, { waitMs, endsAt, signal });
+    const limits = { maxRetries, retryDelay, maxProjects };
+    this.#retries = new Retries({ settings: limits, spend: budget }, this.#leases, signal, (event) =>
       notify({ ...this.#call, ...event }),
     );
+    this.#resources = new ResourceSearch(origins, this.#leases, this.#retries);
   }
 
   async nextLease(): Promise<Lease> {
@@ -121,6 +138,9 @@ class LeasedCall {
     try {
       lease = await this.#leases.next();
     } catch (error) {
+      if (error instanceof KeyBalancerError && error.reason === 'NO_MATCHING_KEY' && this.#resources.unbind()) {
+        return this.nextLease();
+      }
       signal?.throwIfAborted();
       this.#tellExhausted(error);
       throw this.#failure === undefined ? error : this.#geminis(this.#failure.thrown);
@@ -136,7 +156,7 @@ class LeasedCall {
     const { apiKey, keyId } = lease;
     const { signal, genai } = this.#settings;
     this.#apiKeys.push(apiKey);
-    const watch = new RequestWatch();
+    const watch = new RequestWatch((names) => this.#origins.remember(names, lease));
     const startedAt = performance.now();
     const held = new HeldLease(this.#balancer, lease);
     const ending = await endingOf(() => fn(leasedGenAI(apiKey, genai, watch, signal)), watch, signal);
@@ -167,8 +187,14 @@ class LeasedCall {
     if ('value' in ending) return ending;
     if (!geminis) throw maskKeys(ending.thrown, this.#apiKeys);
     this.#failure = ending;
-    this.#retries.attempts.push({ keyId, errorClass: classOf(told), latencyMs });
-    if (!(await this.#retries.follow(told, keyId))) throw this.#geminis(ending.thrown);
+    const errorClass = classOf(told);
+    this.#retries.attempts.push({ keyId, errorClass, latencyMs });
+    const named = await watch.failedNaming(error?.httpStatus);
+    const again =
+      named !== undefined && isElsewhere(errorClass, named)
+        ? this.#resources.follow(lease, named.resources, told)
+        : await this.#retries.follow(told, keyId);
+    if (!again) throw this.#geminis(ending.thrown);
     return undefined;
   }
 

@@ -4,7 +4,6 @@ import { geminiBaseUrlOf } from './config.ts';
 import { fetchOf } from './fetch-of.ts';
 import { errorBody } from './genai/error-body.ts';
 import { liveWithKey } from './genai/live-socket.ts';
-import { outgoing } from './genai/outgoing.ts';
 import { inPlainEnvironment } from './genai/plain-environment.ts';
 import { checkCalls } from './genai/sdk-clients.ts';
 import { maskKeys } from './mask-keys.ts';
@@ -35,7 +34,7 @@ export function leasedGenAI(
         ...options,
         vertexai: false,
         apiKey: NO_KEY,
-        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(keyedFetch(inner, apiKey), { apiKey, signal }) },
+        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(maskedFetch(inner, apiKey), { apiKey, signal }) },
       }),
   );
   checkCalls(ai);
@@ -45,12 +44,11 @@ export function leasedGenAI(
   return ai;
 }
 
-/** A fetch that sets the key. What Gemini says against it comes back without it. */
-function keyedFetch(inner: typeof fetch, apiKey: string): typeof fetch {
+/** A fetch that brings what Gemini says against a request without the key. */
+function maskedFetch(inner: typeof fetch, apiKey: string): typeof fetch {
   return async (input, init) => {
-    const request = await outgoing(input, init);
     try {
-      const response = await request.send(inner, apiKey);
+      const response = await inner(input, init);
       return response.ok ? response : (await errorBody(response, apiKey)).ending;
     } catch (error) {
       throw maskKeys(error, [apiKey]);

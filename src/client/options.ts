@@ -10,13 +10,18 @@ import type { GenAIOptions } from './leased-genai.ts';
 /** What one call may say for itself. Times in milliseconds, at most a day. */
 export interface RetryOptions {
   /**
-   * Tries after the first. 0 to 60; default 3. Each with another key: one whose failure is its own is never tried again in
-   * the same call, and one that met trouble of the provider (503, network) only when no untried key is free.
+   * Tries after the first. 0 to 60; default 3. Each with another key while one is free that was not tried. A failure that is the key's
+   * or its project's own, such as a dead key or a limit that is reached, does not count, for up to 64 keys in a call: what counts is
+   * trouble of the provider (503, network), and what the request may be refused for with any key, such as a 403 that does not say why.
+   * 0: one try, whatever fails.
    */
   maxRetries?: number;
   /** Least pause before a try where waiting helps: trouble of the provider, not of a key. Default 1000. */
   retryDelay?: number;
-  /** All waiting for a key to become free, in one call. Default: maxRetries x retryDelay. */
+  /**
+   * All waiting for a key to become free, in one call. Default: maxRetries x retryDelay. Where every key rests for longer than that, or
+   * than the deadline, the call does not wait: it rejects with what Gemini said last, else with RESOURCE_EXHAUSTED and retryAfterMs.
+   */
   maxWait?: number;
   /** Gemini model, such as "gemini-2.5-flash": limits are counted by model. Default: any. Requests of genai() name their own. */
   model?: string;

@@ -1,6 +1,9 @@
 import type { AnswerEnd } from './genai/answer.ts';
 import { answerTo, shownEnd } from './genai/answer-to.ts';
-import { requestFacts } from './genai/request-facts.ts';
+import { learnedNames } from './genai/learned-names.ts';
+import { outgoing } from './genai/outgoing.ts';
+import { type RequestFacts, requestFacts } from './genai/request-facts.ts';
+import type { FailedNaming } from './genai/resource-search.ts';
 
 type Fetch = typeof globalThis.fetch;
 
@@ -11,7 +14,7 @@ export type LastRequest =
 
 /** A request that failed: by its answer, by its want of one or of a part of it, or by an error within an answer that began well. */
 export type FailedRequest =
-  | { by: 'answer'; status: number; at: number }
+  | { by: 'answer'; at: number; status: number; facts: RequestFacts; errorBody: Promise<string> }
   | { by: 'silence'; at: number }
   | { by: 'stream'; at: number; said: string };
 
@@ -38,9 +41,15 @@ export class RequestWatch {
   /** Seconds that the newest request said it waits at most (X-Server-Timeout), rounded up by the SDK. */
   #timeoutS: number | undefined;
   #lastStartedAt = 0;
+  readonly #learned: (names: readonly string[]) => void;
+
+  /** `learned` is told of the resources that are where the requests were made. */
+  constructor(learned: (names: readonly string[]) => void = () => {}) {
+    this.#learned = learned;
+  }
 
   /**
-   * `inner` with this watch around it: a stream that says an error, or stops without saying why, fails at its reader, whatever the
+   * `inner` with the key and this watch around it: a stream that says an error, or stops without saying why, fails at its reader, whatever the
    * SDK would make of it. The key is masked in what the reader is shown. The signal ends the requests.
    */
   fetch(inner: Fetch, { apiKey, signal }: { apiKey: string; signal: AbortSignal | undefined }): Fetch {
@@ -53,8 +62,11 @@ export class RequestWatch {
       this.#timeoutS = timeoutOf(input, init);
       try {
         const joined = signal === undefined ? init : { ...init, signal: eitherOf(signal, input, init) };
-        const response = await inner(input, joined);
-        return this.#answered(response, factsOf(input, init), apiKey, startedAt);
+        const request = await outgoing(input, joined);
+        const { url, method, headers, text } = request;
+        const facts = requestFacts(url, method, headers.get('accept') ?? '', text);
+        const response = await request.send(inner, apiKey);
+        return this.#answered(response, facts, apiKey, startedAt);
       } catch (error) {
         this.open--;
         this.last = { answered: false, error };
@@ -72,15 +84,25 @@ export class RequestWatch {
     return this.#timeoutS !== undefined && now - this.#lastStartedAt >= (this.#timeoutS - 1) * 1000;
   }
 
-  #answered(response: Response, facts: ReturnType<typeof factsOf>, apiKey: string, startedAt: number): Response {
-    const { ok, status } = response;
-    this.last = { answered: true, status, errorBody: ok ? undefined : bodyOf(response) };
-    if (!ok) {
+  /** What the request that failed last with this status named; undefined: nothing. */
+  async failedNaming(httpStatus: number | undefined): Promise<FailedNaming | undefined> {
+    const failure = this.failures.findLast((each) => each.by === 'answer' && each.status === httpStatus);
+    if (failure?.by !== 'answer' || failure.facts.resources.length === 0) return undefined;
+    const { facts, status, errorBody } = failure;
+    return { ...facts, status, body: await errorBody };
+  }
+
+  #answered(response: Response, facts: RequestFacts, apiKey: string, startedAt: number): Response {
+    const { ok, status, headers } = response;
+    const errorBody = ok ? undefined : bodyOf(response);
+    this.last = { answered: true, status, errorBody };
+    if (errorBody !== undefined) {
       this.open--;
-      this.#failed({ by: 'answer', status, at: performance.now() });
+      this.#failed({ by: 'answer', at: performance.now(), status, facts, errorBody });
       return response;
     }
     this.failures = this.failures.filter(({ at }) => at > startedAt);
+    this.#learned(learnedNames(facts, headers, ''));
     if (!(response instanceof Response)) {
       // An own fetch with responses of its own: what becomes of the body is not seen.
       this.open--;
@@ -91,9 +113,11 @@ export class RequestWatch {
       this.open--;
       return response;
     }
-    return answerTo(facts, response, apiKey).handOn(
+    const answer = answerTo(facts, response, apiKey);
+    return answer.handOn(
       (end) => {
         this.open--;
+        this.#learned(learnedNames(facts, headers, answer.start));
         this.#over(end);
       },
       (end) => shownEnd(end, apiKey),
@@ -131,14 +155,6 @@ async function bodyOf(response: Response): Promise<string> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-function factsOf(input: Parameters<Fetch>[0], init: RequestInit | undefined) {
-  const request = input instanceof Request ? input : undefined;
-  const accept = headersOf(input, init).get('accept') ?? '';
-  const method = init?.method ?? request?.method ?? 'GET';
-  // Nobody here asks for the resources that it names.
-  return { ...requestFacts(request?.url ?? String(input), method, accept, undefined), tellsResources: false };
 }
 
 function headersOf(input: Parameters<Fetch>[0], init: RequestInit | undefined): Headers {

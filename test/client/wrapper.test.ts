@@ -87,8 +87,8 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
   });
 
   test('makes 1 + maxRetries tries at most', async () => {
-    const keys = { [ONE]: { behaviour: 'dead' }, [TWO]: { behaviour: 'dead' }, [THREE]: {} } as const;
-    const { fake, wrapper } = await bench(await place(), keys, { maxRetries: 1 });
+    const keys = { [ONE]: { behaviour: 'badGateway' }, [TWO]: { behaviour: 'badGateway' }, [THREE]: {} } as const;
+    const { fake, wrapper } = await bench(await place(), keys, { maxRetries: 1, retryDelay: 1 });
     const error = await thrownBy(wrapper.executeWithRetry(ask));
     expect(error.attempts).toHaveLength(2);
     expect(fake.counts.total).toBe(2);

@@ -15,7 +15,7 @@ export interface RetryBudget {
 export interface LeaseSettings {
   /** "": the default one. */
   pool: string;
-  /** Tries of one request after the first. */
+  /** Tries of one request after the first, less those that follow a failure of a key's own. */
   maxRetries: number;
   /** Least pause where waiting helps. */
   retryDelay: number;
@@ -27,7 +27,7 @@ export interface LeaseSettings {
    */
   affinityKey?: string;
   /** Projects in which a file or another resource of unknown origin is looked for, the first included. Default 8. */
-  maxProjects?: number;
+  maxProjects?: number | undefined;
 }
 
 /** What a leased client stands on. */

@@ -6,6 +6,8 @@ import type { Origin } from './resource-origins.ts';
 
 /** The most that an acquire takes. */
 const MOST_EXCLUDED = 64;
+/** The balancer says no more than this where it cannot foresee when a lease comes back: that may be at any moment. */
+const GUESSED_MS = 1_000;
 
 /** What every lease of one request is taken for. */
 export interface Wanted {
@@ -15,9 +17,25 @@ export interface Wanted {
   affinityKey: string;
 }
 
+/** How long a request may wait for its leases. */
+export interface Patience {
+  /** Milliseconds, all waiting for a free key together. */
+  waitMs: number;
+  /** When it ends anyway, by performance.now(); undefined: never. */
+  endsAt?: number | undefined;
+  /** Ends it. */
+  signal: AbortSignal | undefined;
+}
+
+/** Keys and projects that are not wanted. */
+interface LeftOut {
+  keyIds: Set<string>;
+  projects: Set<string>;
+}
+
 /**
- * The leases of one request, one after the other: each of a key that was not tried, or, where none is free, of one that was to no
- * blame; of the project that the request is bound to, if it is.
+ * The leases of one request, one after the other: each of a key that was not tried, or, where none is free, of one that was and that
+ * the balancer holds to be good now; of the project that the request is bound to, if it is.
  */
 export class LeaseSearch {
   /** Where the request has to be made; undefined: anywhere. */
@@ -25,15 +43,19 @@ export class LeaseSearch {
   readonly #balancer: Balancer;
   readonly #wanted: Wanted;
   readonly #left: TimeLeft;
+  readonly #endsAt: number;
   readonly #signal: AbortSignal | undefined;
   readonly #tried = new Set<string>();
-  readonly #badKeys = new Set<string>();
-  readonly #badProjects = new Set<string>();
+  /** Of no use to this request, whatever comes. */
+  readonly #refused: LeftOut = { keyIds: new Set(), projects: new Set() };
+  /** Behind a limit, say: the balancer lends them again when that is over. */
+  readonly #resting: LeftOut = { keyIds: new Set(), projects: new Set() };
 
-  constructor(balancer: Balancer, wanted: Wanted, waitMs: number, signal: AbortSignal | undefined) {
+  constructor(balancer: Balancer, wanted: Wanted, { waitMs, endsAt = Number.POSITIVE_INFINITY, signal }: Patience) {
     this.#balancer = balancer;
     this.#wanted = wanted;
     this.#left = { waitMs };
+    this.#endsAt = endsAt;
     this.#signal = signal;
   }
 
@@ -43,28 +65,63 @@ export class LeaseSearch {
     return lease;
   }
 
-  leaveOut(keyIds: Iterable<string>, projects: Iterable<string>): void {
-    for (const keyId of keyIds) this.#badKeys.add(keyId);
-    for (const project of projects) this.#badProjects.add(project);
+  /** `rests`: models for which the balancer itself holds the keys back, "" for all; whoever is held back may be had later. */
+  leaveOut(keyIds: Iterable<string>, projects: Iterable<string>, rests: readonly string[] = []): void {
+    const isHeldBack = rests.some((model) => model === '' || model === this.#wanted.model);
+    const { keyIds: leftOut, projects: ofProjects } = isHeldBack ? this.#resting : this.#refused;
+    for (const keyId of keyIds) leftOut.add(keyId);
+    for (const project of projects) ofProjects.add(project);
+  }
+
+  /** Whether the key was left out before. */
+  hasLeftOut(keyId: string): boolean {
+    return this.#resting.keyIds.has(keyId) || this.#refused.keyIds.has(keyId);
+  }
+
+  /** Whether an acquire can leave out one key more. */
+  get hasRoom(): boolean {
+    return this.#resting.keyIds.size + this.#refused.keyIds.size < MOST_EXCLUDED;
   }
 
   async #untriedOrWait(): Promise<Lease> {
-    const reusable = [...this.#tried].some((keyId) => !this.#badKeys.has(keyId));
-    try {
-      return await this.#acquire(new Set([...this.#badKeys, ...this.#tried]), false);
-    } catch (error) {
-      if (!isShortage(error)) throw error;
-      if (!reusable && (error.reason === 'NO_MATCHING_KEY' || this.#left.waitMs === 0)) throw error;
-    }
-    return this.#acquire(this.#badKeys, true);
+    const { keyIds, projects } = this.#refused;
+    const reusable = [...this.#tried].filter((keyId) => !keyIds.has(keyId));
+    const untried = {
+      // The last ones count, if they are too many.
+      keyIds: new Set([...reusable, ...keyIds]),
+      projects: new Set([...this.#resting.projects, ...projects]),
+    };
+    const first = await this.#unlessShort(untried);
+    if (!(first instanceof KeyBalancerError)) return first;
+    const second = reusable.length > 0 ? await this.#unlessShort(this.#refused) : first;
+    if (!(second instanceof KeyBalancerError)) return second;
+    if (this.#isFutile(second)) throw second;
+    return this.#acquire(this.#refused, true);
   }
 
-  #acquire(excluded: ReadonlySet<string>, mayWait: boolean): Promise<Lease> {
+  /** A lease that is to be had now, or why none is. */
+  async #unlessShort(leftOut: LeftOut): Promise<Lease | KeyBalancerError> {
+    try {
+      return await this.#acquire(leftOut, false);
+    } catch (error) {
+      if (isShortage(error)) return error;
+      throw error;
+    }
+  }
+
+  /** Whether no key comes in the time that is left, as the balancer foresees it. */
+  #isFutile({ reason, retryAfterMs = 0 }: KeyBalancerError): boolean {
+    const { waitMs } = this.#left;
+    if (reason === 'NO_MATCHING_KEY' || waitMs === 0) return true;
+    return retryAfterMs > GUESSED_MS && retryAfterMs > Math.min(waitMs, this.#endsAt - performance.now());
+  }
+
+  #acquire(leftOut: LeftOut, mayWait: boolean): Promise<Lease> {
     const { boundTo } = this;
     const request = {
       ...this.#wanted,
-      excludeKeyIds: [...excluded].slice(-MOST_EXCLUDED),
-      excludeProjects: [...this.#badProjects].slice(-MOST_EXCLUDED),
+      excludeKeyIds: [...leftOut.keyIds].slice(-MOST_EXCLUDED),
+      excludeProjects: [...leftOut.projects].slice(-MOST_EXCLUDED),
       ...(boundTo === undefined
         ? {}
         : boundTo.project === ''

@@ -69,7 +69,8 @@ async function connected<P, S extends LiveSession>(
   };
   const { pool, maxWait, maxRetries, retryDelay } = context.settings;
   const wanted = { pool, model, estimatedTokens: 0n, affinityKey: '' };
-  const leases = new LeaseSearch(balancer, wanted, maxWait ?? maxRetries * retryDelay, undefined);
+  const waitMs = maxWait ?? maxRetries * retryDelay;
+  const leases = new LeaseSearch(balancer, wanted, { waitMs, signal: undefined });
   const retries = new Retries(context, leases, undefined, notify);
   if (handle !== undefined) leases.boundTo = context.origins.of([resumption(handle)]);
   const apiKeys: string[] = [];

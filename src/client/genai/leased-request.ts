@@ -15,6 +15,7 @@ import { learnedNames } from './learned-names.ts';
 import { LeaseSearch } from './lease-search.ts';
 import type { Outgoing } from './outgoing.ts';
 import { type RequestFacts, requestFacts } from './request-facts.ts';
+import { isElsewhere, ResourceSearch } from './resource-search.ts';
 import { classOf, type Notify, Retries } from './retries.ts';
 import { errorOf } from './try-outcome.ts';
 import { type TryFigures, TryReports } from './try-reports.ts';
@@ -34,10 +35,13 @@ export class LeasedRequest {
   readonly #inner: Fetch;
   readonly #leases: LeaseSearch;
   readonly #retries: Retries;
+  readonly #resources: ResourceSearch;
   /** For masking what is thrown. */
   readonly #apiKeys: string[] = [];
   readonly #scope = callScope();
   readonly #startedAt = performance.now();
+  /** Seconds that the SDK gives the request, rounded up by it. */
+  readonly #timeoutS: number;
   /** Gemini's last word, for when no other key is to be had. */
   #ending: Ending | undefined;
 
@@ -53,6 +57,7 @@ export class LeasedRequest {
     this.#request = request;
     this.#inner = inner;
     this.#facts = requestFacts(request.url, request.method, request.headers.get('accept') ?? '', request.text);
+    this.#timeoutS = Number(request.headers.get('x-server-timeout') ?? Number.POSITIVE_INFINITY);
     const { pool, maxWait, maxRetries, retryDelay } = context.settings;
     this.#leases = new LeaseSearch(
       balancer,
@@ -62,11 +67,15 @@ export class LeasedRequest {
         estimatedTokens: BigInt(this.#facts.estimatedTokens),
         affinityKey: this.#scope?.affinityKey || context.settings.affinityKey || '',
       },
-      maxWait ?? maxRetries * retryDelay,
-      request.signal,
+      {
+        waitMs: maxWait ?? maxRetries * retryDelay,
+        endsAt: this.#startedAt + this.#timeoutS * 1000,
+        signal: request.signal,
+      },
     );
-    this.#leases.boundTo = context.origins.of(this.#facts.resources);
     this.#retries = new Retries(context, this.#leases, request.signal, (event) => this.#notify(event));
+    this.#resources = new ResourceSearch(context.origins, this.#leases, this.#retries);
+    this.#resources.bind(this.#facts.resources);
   }
 
   async response(): Promise<Response> {
@@ -93,11 +102,7 @@ export class LeasedRequest {
         signal?.throwIfAborted();
         if (!(error instanceof KeyBalancerError)) throw error;
         const { reason, retryAfterMs } = error;
-        if (reason === 'NO_MATCHING_KEY' && this.#leases.boundTo !== undefined && this.#retries.attempts.length === 0) {
-          // Its project has another name now, or no key any more: then it is looked for.
-          this.#unbind();
-          continue;
-        }
+        if (reason === 'NO_MATCHING_KEY' && this.#resources.unbind()) continue;
         this.#notify({ type: 'exhausted', reason, retryAfterMs, attempts: this.#retries.attempts.length });
         if (this.#ending === undefined) throw error;
         return undefined;
@@ -222,27 +227,11 @@ export class LeasedRequest {
     this.#retries.attempts.push({ keyId, errorClass, latencyMs: Math.round(latencyMs) });
     const isCallersMistake = failure.by === 'silence' && failure.error instanceof NoResponseError;
     if (!replayable || isCallersMistake || signal?.aborted) return this.#end();
-    const again = this.#isElsewhere(errorClass, failure, status)
-      ? this.#search(lease, told)
+    const { resources } = this.#facts;
+    const again = isElsewhere(errorClass, { ...this.#facts, status, body: failure.by === 'error' ? failure.body : '' })
+      ? this.#resources.follow(lease, resources, told)
       : await this.#retries.follow(told, keyId);
     return again ? undefined : this.#end();
-  }
-
-  /** Whether the failure may only mean that the resource named is another project's. */
-  #isElsewhere(errorClass: string, failure: Failure, status: number): boolean {
-    const { resources, aboutResource } = this.#facts;
-    if (resources.length === 0) return false;
-    if (errorClass === 'RESOURCE_MISMATCH') return true;
-    if (errorClass !== 'NOT_FOUND' || status !== 404) return false;
-    return aboutResource || (failure.by === 'error' && !/\bmodels\//.test(failure.body));
-  }
-
-  /** Looks for the resource in another project, if it is not known whose it is. */
-  #search(lease: Lease, told: ReportResultResponse | undefined): boolean {
-    if (this.#leases.boundTo === undefined) return this.#retries.search(lease, told);
-    // It was there, and is no more; who asks again has it looked for.
-    this.#context.origins.forget(this.#facts.resources);
-    return false;
   }
 
   /** Another try has the last word. A body that nobody will read must not keep its connection. */
@@ -250,11 +239,6 @@ export class LeasedRequest {
     const ending = this.#ending;
     this.#ending = undefined;
     if (ending !== undefined && 'response' in ending) void ending.response.body?.cancel().catch(() => undefined);
-  }
-
-  #unbind(): void {
-    this.#context.origins.forget(this.#facts.resources);
-    this.#leases.boundTo = undefined;
   }
 
   /** Gives the SDK Gemini's last word. */
@@ -272,12 +256,10 @@ export class LeasedRequest {
 
   /** The SDK aborts alike for its caller and for its own time limit; only the time that passed tells them apart. */
   #wasCancelled(): boolean {
-    const { signal, headers } = this.#request;
+    const { signal } = this.#request;
     if (signal === undefined || !signal.aborted) return false;
     if ((signal.reason as { name?: unknown } | undefined)?.name === 'TimeoutError') return false;
-    const seconds = Number(headers.get('x-server-timeout') ?? Number.NaN);
-    // The SDK rounds up.
-    return !(performance.now() - this.#startedAt >= (seconds - 1) * 1000);
+    return performance.now() - this.#startedAt < (this.#timeoutS - 1) * 1000;
   }
 
   #notify(event: Parameters<Notify>[0]): void {

@@ -1,18 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import {
+  ErrorClass,
   ErrorClassSchema,
+  KeyState,
   type ReportResultResponse,
   type RetryAdvice,
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Attempt } from '../attempts.ts';
 import type { ClientEvent } from '../events.ts';
-import type { GenAIContext } from './context.ts';
+import type { LeaseSettings, RetryBudget } from './context.ts';
 import type { LeaseSearch } from './lease-search.ts';
 
 type Advice = Pick<RetryAdvice, 'retry' | 'delay' | 'excludeKeyIds' | 'excludeProjects'>;
 export type Notify = (event: WithoutRequest<ClientEvent>) => void;
 type WithoutRequest<T> = T extends unknown ? Omit<T, 'method' | 'model'> : never;
+
+interface RetriesContext {
+  settings: Pick<LeaseSettings, 'maxRetries' | 'retryDelay' | 'maxProjects'>;
+  spend?: RetryBudget | undefined;
+}
 
 /** Where the balancer could not advise: another key may help, and the next report brings advice. */
 const UNADVISED: Advice = { retry: true, excludeKeyIds: [], excludeProjects: [] };
@@ -25,21 +32,16 @@ const MOST_PROJECTS = 8;
 /** The tries of one request, and whether another follows. */
 export class Retries {
   readonly attempts: Attempt[] = [];
-  readonly #context: Pick<GenAIContext, 'settings' | 'spend'>;
+  readonly #context: RetriesContext;
   readonly #leases: LeaseSearch;
   readonly #signal: AbortSignal | undefined;
   readonly #notify: Notify;
-  /** Tries besides those that looked for a resource. */
+  /** Tries that count: not those that looked for a resource, nor those after a failure that was a key's own. */
   #retries = 0;
   /** Projects in which a resource of unknown origin was looked for. */
   #searched = 0;
 
-  constructor(
-    context: Pick<GenAIContext, 'settings' | 'spend'>,
-    leases: LeaseSearch,
-    signal: AbortSignal | undefined,
-    notify: Notify,
-  ) {
+  constructor(context: RetriesContext, leases: LeaseSearch, signal: AbortSignal | undefined, notify: Notify) {
     this.#context = context;
     this.#leases = leases;
     this.#signal = signal;
@@ -52,11 +54,14 @@ export class Retries {
     const advice = told?.retryAdvice ?? { ...UNADVISED, excludeKeyIds: [keyId] };
     const { settings, spend } = this.#context;
     const advised = advice.delay === undefined ? 0 : durationMs(advice.delay);
-    if (!advice.retry || this.#retries >= settings.maxRetries || advised > LONGEST_PAUSE_MS) return false;
+    if (!advice.retry || settings.maxRetries === 0 || advised > LONGEST_PAUSE_MS) return false;
+    // The balancer rests what it blames, so such failures are no more than there are bad keys; and one that comes again counts.
+    const isKeys = told !== undefined && isKeysOwn(told) && !this.#leases.hasLeftOut(keyId);
+    if (isKeys ? !this.#leases.hasRoom : this.#retries >= settings.maxRetries) return false;
     // A key to blame is left out and done with; trouble of the provider's comes again with each repeat.
     if (advice.excludeKeyIds.length === 0 && spend?.spend() === false) return false;
-    this.#retries++;
-    this.#leases.leaveOut(advice.excludeKeyIds, advice.excludeProjects);
+    if (!isKeys) this.#retries++;
+    this.#leases.leaveOut(advice.excludeKeyIds, advice.excludeProjects, modelsAtRest(told));
     const delayMs = advised === 0 ? 0 : Math.max(advised, settings.retryDelay);
     this.#tell(keyId, told, delayMs, false);
     const signal = this.#signal;
@@ -69,14 +74,40 @@ export class Retries {
     this.#searched++;
     if (this.#searched >= (this.#context.settings.maxProjects ?? MOST_PROJECTS)) return false;
     this.#leases.leaveOut([keyId], project === '' ? [] : [project]);
-    this.#tell(keyId, told, 0, true);
+    this.found({ keyId }, told);
     return true;
+  }
+
+  /** Tells of a try where the resource is known to be. */
+  found({ keyId }: { keyId: string }, told: ReportResultResponse | undefined): void {
+    this.#tell(keyId, told, 0, true);
   }
 
   #tell(keyId: string, told: ReportResultResponse | undefined, delayMs: number, search: boolean): void {
     const attempt = this.attempts.length;
     this.#notify({ type: 'retry', keyId, errorClass: classOf(told), delayMs, attempt, search });
   }
+}
+
+/** Classes that a request may bring about with any key, if they do not make the key itself rest: a 403 need not say why. */
+const PERHAPS_THE_REQUESTS: ReadonlySet<ErrorClass> = new Set([
+  ErrorClass.PERMISSION,
+  ErrorClass.NOT_FOUND,
+  ErrorClass.LOCATION,
+]);
+
+/** Whether a failure was that of the key or its project, so that it says nothing of what the next key does. */
+function isKeysOwn({ errorClass, retryAdvice, keyHealth }: ReportResultResponse): boolean {
+  if (retryAdvice === undefined || retryAdvice.excludeKeyIds.length === 0) return false;
+  if (!PERHAPS_THE_REQUESTS.has(errorClass)) return true;
+  return keyHealth?.cooldowns.some(({ cause, projectWide }) => cause === errorClass && !projectWide) === true;
+}
+
+/** Models that the key rests for and then serves again, "" for all. One that is suspected may be dead. */
+function modelsAtRest(told: ReportResultResponse | undefined): string[] {
+  const { state, cooldowns = [] } = told?.keyHealth ?? {};
+  const comesBack = state === KeyState.AVAILABLE || state === KeyState.COOLING;
+  return comesBack ? cooldowns.map(({ model }) => model) : [];
 }
 
 /** The answer to a report; undefined: it takes longer than a request waits. */

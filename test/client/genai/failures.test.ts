@@ -71,8 +71,8 @@ test('a key that Gemini repeats in its error is masked', async () => {
 });
 
 test('no more than maxRetries follow the first try', async () => {
-  const dead = { behaviour: 'dead' } as const;
-  const { ai, fake } = await bench({ [ONE]: dead, [TWO]: dead, [THREE]: dead }, { settings: { maxRetries: 1 } });
+  const bad = { behaviour: 'badGateway' } as const;
+  const { ai, fake } = await bench({ [ONE]: bad, [TWO]: bad, [THREE]: bad }, { settings: { maxRetries: 1 } });
   expect((await thrownBy(ai.models.generateContent(HELLO))).attempts).toHaveLength(2);
   expect(fake.counts.total).toBe(2);
 });

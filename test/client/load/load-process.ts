@@ -27,12 +27,7 @@ process.once('message', async (order: LoadOrder) => {
 });
 
 async function load({ place, model, geminiUrl, name, calls, callers }: LoadOrder): Promise<LoadResult> {
-  // A call may meet every key that has died or is spent before it meets one that serves.
-  await using balancer = createKeyBalancer({
-    ...place,
-    maxRetries: 25,
-    genai: { httpOptions: { baseUrl: geminiUrl } },
-  });
+  await using balancer = createKeyBalancer({ ...place, genai: { httpOptions: { baseUrl: geminiUrl } } });
   const ai = balancer.genai();
   const result: LoadResult = { right: 0, wrong: [] };
   let next = 0;
