@@ -4,7 +4,7 @@ import type { ClientEventType, ListenerOf } from './client-events.ts';
 import type { ImportSummary } from './import-summary.ts';
 import type { ImportOptions } from './key-file.ts';
 import type { BatchOptions, LeaseOptions } from './lease-options.ts';
-import type { GenAIOptions } from './leased-genai.ts';
+import type { LeasedGenAIOptions } from './leased-genai.ts';
 import type { LeasedKey } from './leased-key.ts';
 import type { RetryOptions } from './options.ts';
 import type { WatchOptions } from './watch.ts';
@@ -22,9 +22,9 @@ export type GeminiFunction<A extends unknown[], T> = (ai: GoogleGenAI, ...args: 
 export interface KeyBalancer extends AsyncDisposable {
   /**
    * A real GoogleGenAI, to be used as ever and for as long as one likes: each of its requests is made with a leased key, reported,
-   * and tried again with another while that helps. Options are the SDK's own, without apiKey, and go before those of the client.
+   * and tried again with another while that helps. Options are the SDK's own, without apiKey, and go before those of the client; `affinityKey` is ours.
    */
-  genai(options?: GenAIOptions): GoogleGenAI;
+  genai(options?: LeasedGenAIOptions): GoogleGenAI;
   /**
    * Runs fn with a leased key, and again with others while Gemini's failures say that it helps. Every lease is reported.
    * Rejects with Gemini's own error, `attempts` on it; with what fn threw of its own, what its other clients met included;

@@ -45,7 +45,7 @@ function sharedDir(dataDir: string, embedded: EmbeddedOptions = {}): SharedDir {
     async open() {
       // Loaded only now: whoever joins an owner loads no database.
       const { openEmbedded } = await import('./embedded.ts');
-      return openEmbedded({ masterKey: masterKeyOf(), ...embedded, warn, dataDir });
+      return openEmbedded({ ...embedded, masterKey: embedded.masterKey ?? masterKeyOf(), warn, dataDir });
     },
   };
 }

@@ -23,15 +23,15 @@ import { cancelledError, closedError, KeyBalancerError } from './errors.ts';
 /** How a data dir is opened in this process. INVALID_ARGUMENT names what cannot be. */
 export interface EmbeddedOptions {
   /** full (default): what was acknowledged survives the loss of power; normal: the end of the process. */
-  durability?: 'full' | 'normal';
+  durability?: 'full' | 'normal' | undefined;
   /** The key that keys are sealed with: a value or the path of a file. Default: as the environment says, else master.key in the dir, made on first use. */
-  masterKey?: { value?: string; file?: string };
+  masterKey?: { value?: string | undefined; file?: string | undefined } | undefined;
   /** Decrypted keys to keep in memory, 1 to 10,000,000. Default: by the number of keys. */
-  cacheSize?: number;
+  cacheSize?: number | undefined;
   /** Where Gemini is asked about keys. Default: KEYBALANCER_GEMINI_BASE_URL, else GOOGLE_GEMINI_BASE_URL, else Google's. */
   geminiBaseUrl?: string | undefined;
   /** Told what an operator should know, such as that a master key was made. Default: process.emitWarning. */
-  warn?: (message: string) => void;
+  warn?: ((message: string) => void) | undefined;
 }
 
 /** Calls of other processes that run when the owner closes get so long to end, and their answers to arrive. */

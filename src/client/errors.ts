@@ -12,13 +12,13 @@ export interface KeyBalancerErrorFields {
   /** What kind of failure it is. */
   code: StatusName;
   /** Why. Default: "". */
-  reason?: ReasonName;
+  reason?: ReasonName | undefined;
   /** Milliseconds until a repeat can succeed. Default: unknown. */
   retryAfterMs?: number | undefined;
   /** What it is about. Default: nothing. */
-  metadata?: Readonly<Record<string, string>>;
+  metadata?: Readonly<Record<string, string>> | undefined;
   /** Fields that were refused, and why. Default: none. */
-  violations?: readonly { field: string; description: string }[];
+  violations?: readonly { field: string; description: string }[] | undefined;
   /** The error that led to it. Default: none. */
   cause?: unknown;
 }

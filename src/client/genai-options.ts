@@ -1,8 +1,8 @@
 import type { HttpOptions } from '@google/genai';
-import { fn, LONGEST_TIMER_MS, number, refuseUnknown, shownType } from './checks.ts';
+import { fn, LONGEST_TIMER_MS, number, refuseUnknown, shownType, text } from './checks.ts';
 import { checkBaseUrl } from './config.ts';
 import { invalidOption } from './errors.ts';
-import type { GenAIOptions } from './leased-genai.ts';
+import type { GenAIOptions, LeasedGenAIOptions } from './leased-genai.ts';
 
 const NOT_FOR_LEASES = ['apiKey', 'project', 'location', 'googleAuthOptions', 'enterprise'];
 /** What the SDK has: the compiler says when a version has more. */
@@ -39,6 +39,15 @@ export function checkGenAI(genai: GenAIOptions | undefined): void {
   if (baseUrl !== undefined) checkBaseUrl('genai.httpOptions.baseUrl', baseUrl);
   if (fetch !== undefined) fn('genai.httpOptions.fetch', fetch);
   number('genai.httpOptions.timeout', timeout, 0, LONGEST_TIMER_MS);
+}
+
+/** The options of genai(), and of them those of the SDK. Throws as checkGenAI does. */
+export function checkedGenAI(options: LeasedGenAIOptions): { affinityKey: string | undefined; sdk: GenAIOptions } {
+  // What is no object is refused as it is.
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) checkGenAI(options);
+  const { affinityKey, ...sdk } = options;
+  checkGenAI(sdk);
+  return { affinityKey: text('affinityKey', affinityKey), sdk };
 }
 
 /** Those of a single call, in its `config`. The others are as the SDK takes them. */

@@ -21,7 +21,7 @@ export { createKeyBalancer, createKeyBalancer as createGeminiWrapper } from './k
 export type { ImportOptions } from './key-file.ts';
 export type { KeyFileFormat } from './key-formats/formats.ts';
 export type { BatchOptions, LeaseOptions } from './lease-options.ts';
-export type { GenAIOptions } from './leased-genai.ts';
+export type { GenAIOptions, LeasedGenAIOptions } from './leased-genai.ts';
 export type { Judgement, LeasedKey, Usage } from './leased-key.ts';
 export type { KeyBalancerOptions, KeyBalancerOptions as GeminiWrapperOptions, RetryOptions } from './options.ts';
 export type { RemoteOptions } from './remote.ts';

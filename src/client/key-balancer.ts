@@ -20,13 +20,13 @@ import type { RetryBudget } from './genai/context.ts';
 import { createLeasedGenAI } from './genai/leased-client.ts';
 import { ResourceOrigins } from './genai/resource-origins.ts';
 import { within } from './genai/retries.ts';
-import { checkGenAI } from './genai-options.ts';
+import { checkedGenAI } from './genai-options.ts';
 import type { ImportSummary } from './import-summary.ts';
 import { type ImportOptions, importKeyFile } from './key-file.ts';
 import { checkImport, checkNewKey } from './key-options.ts';
 import { type BatchOptions, checkedBatches, checkedLease, type LeaseOptions } from './lease-options.ts';
 import { leasedCall, timed } from './leased-call.ts';
-import type { GenAIOptions } from './leased-genai.ts';
+import type { LeasedGenAIOptions } from './leased-genai.ts';
 import type { LeasedKey } from './leased-key.ts';
 import { LeasesByHand } from './leases-by-hand.ts';
 import {
@@ -77,12 +77,12 @@ class Client implements KeyBalancer {
     return this.#served;
   }
 
-  genai(options: GenAIOptions = {}): GoogleGenAI {
+  genai(options: LeasedGenAIOptions = {}): GoogleGenAI {
     if (this.#connection.ended.aborted) throw closedError('this KeyBalancer');
-    checkGenAI(options);
+    const { affinityKey, sdk } = checkedGenAI(options);
     const { call, maxProjects } = this.#settings;
     const { pool, maxRetries, retryDelay, maxWait } = call;
-    const settings = { pool, maxRetries, retryDelay, maxWait, maxProjects };
+    const settings = { pool, maxRetries, retryDelay, maxWait, maxProjects, affinityKey };
     const connection = this.#connection;
     const context = {
       connected: async () => {
@@ -95,8 +95,8 @@ class Client implements KeyBalancer {
       notify: this.#notify,
       spend: this.#budget,
     };
-    const httpOptions = { ...call.genai.httpOptions, ...options.httpOptions };
-    return createLeasedGenAI(context, { ...call.genai, ...options, httpOptions });
+    const httpOptions = { ...call.genai.httpOptions, ...sdk.httpOptions };
+    return createLeasedGenAI(context, { ...call.genai, ...sdk, httpOptions });
   }
 
   executeWithRetry<A extends unknown[], T>(fn: GeminiFunction<A, T>, ...args: A): Promise<T> {
@@ -124,20 +124,18 @@ class Client implements KeyBalancer {
   }
 
   async leaseBatches(sizes: readonly number[], options: BatchOptions = {}): Promise<LeasedKey[][]> {
-    const { model, batchSizes, waitMs } = checkedBatches(sizes, options, this.#settings.call);
+    const { model, batchSizes, waitMs, signal } = checkedBatches(sizes, options, this.#settings.call);
     const { pool } = this.#settings.call;
     const maxWait = waitMs > 0 ? { maxWait: durationFromMs(Math.round(waitMs)) } : {};
     return this.#leases.take(
       model,
       ({ balancer }) =>
-        balancer.keyBalancer.batchGetKeys({
-          pool,
-          model,
-          batchSizes,
-          keyReuse: KeyReuse.UNIQUE_IN_BATCH,
-          ...maxWait,
-        }),
+        balancer.keyBalancer.batchGetKeys(
+          { pool, model, batchSizes, keyReuse: KeyReuse.UNIQUE_IN_BATCH, ...maxWait },
+          { signal },
+        ),
       ({ batches }, held) => batches.map(({ leases }) => leases.map(held)),
+      signal,
     );
   }
 

@@ -17,30 +17,30 @@ export interface KeyImporter {
 /** How keys are imported. Of a key's settings the file's own come first. */
 export interface ImportOptions {
   /** Default: "default". */
-  pool?: string;
+  pool?: string | undefined;
   /** Where the keys came from; kept with them. */
-  source?: string;
+  source?: string | undefined;
   /** How the file is written. Default: by the end of its name, such as .csv; text where that says nothing. */
-  format?: KeyFileFormat;
+  format?: KeyFileFormat | undefined;
   /** Share of the calls beside other keys, 0.001 to 1000. Default: 1. */
-  weight?: number;
+  weight?: number | undefined;
   /** Google Cloud project, whose quota its keys share. Default: not known. */
-  project?: string;
+  project?: string | undefined;
   /** Models that the keys may serve. Default: all. */
-  models?: readonly string[];
+  models?: readonly string[] | undefined;
   /** Labels of the keys, beside the file's own. */
-  labels?: Readonly<Record<string, string>>;
+  labels?: Readonly<Record<string, string>> | undefined;
   /**
    * keep (default): a key that is there already stays as it is. update: its weight, project, source and labels become
    * what the import says, and what it does not say is 1, "", "" and none.
    */
-  onConflict?: 'keep' | 'update';
+  onConflict?: 'keep' | 'update' | undefined;
   /** Check only, change nothing. */
-  validateOnly?: boolean;
+  validateOnly?: boolean | undefined;
   /** Ends the import: it rejects with code CANCELLED, and what was imported stays. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Told what came of the import so far, after each call of ImportKeys. */
-  onProgress?: (summary: Readonly<ImportSummary>) => void;
+  onProgress?: ((summary: Readonly<ImportSummary>) => void) | undefined;
 }
 
 /** What the command line asks beside. */

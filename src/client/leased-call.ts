@@ -24,6 +24,8 @@ import { unlessAborted } from './unless-aborted.ts';
 export interface CallSettings {
   pool: string;
   model: string;
+  /** Calls of the same are best made with the same key. "": any. */
+  affinityKey: string;
   /** Tries after the first, less those that follow a failure of a key's own. */
   maxRetries: number;
   /** Least pause where waiting helps. */
@@ -119,8 +121,8 @@ class LeasedCall {
     this.#notify = notify;
     this.#budget = budget;
     this.#origins = origins;
-    const { pool, model, maxWait, maxRetries, retryDelay, signal, endsAt } = settings;
-    const wanted = { pool, model, estimatedTokens: 0n, affinityKey: '' };
+    const { pool, model, affinityKey, maxWait, maxRetries, retryDelay, signal, endsAt } = settings;
+    const wanted = { pool, model, estimatedTokens: 0n, affinityKey };
     const waitMs = maxWait ?? maxRetries * retryDelay;
     this.#leases = new LeaseSearch(balancer, wanted, { waitMs, endsAt, signal });
     const limits = { maxRetries, retryDelay, maxProjects };

@@ -15,6 +15,15 @@ export type GenAIOptions = Omit<
   'apiKey' | 'vertexai' | 'enterprise' | 'project' | 'location' | 'googleAuthOptions'
 >;
 
+/** Options of genai(). */
+export interface LeasedGenAIOptions extends GenAIOptions {
+  /**
+   * Requests of the same are made with the same key while it is free and well; chats have one each. For files, stores and caches that are made
+   * apart and shall be in one project. Default: none, so that the load is spread.
+   */
+  affinityKey?: string | undefined;
+}
+
 /** The SDK wants a key. This is none: the lease's is set where a request leaves, so that the SDK has none to show or to log. */
 export const NO_KEY = 'leased-by-keybalancer';
 

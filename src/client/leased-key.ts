@@ -25,11 +25,11 @@ interface Told {
 /** What became of a call, in numbers. */
 export interface Usage {
   /** Tokens of the request: promptTokenCount. Default: 0, which says nothing. */
-  inputTokens?: number;
+  inputTokens?: number | undefined;
   /** Tokens of the answer and of thoughts. */
-  outputTokens?: number;
+  outputTokens?: number | undefined;
   /** Those of inputTokens that came from a cache. */
-  cachedTokens?: number;
+  cachedTokens?: number | undefined;
 }
 
 /** How a failed call is judged, and what to do next. */

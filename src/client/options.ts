@@ -15,62 +15,64 @@ export interface RetryOptions {
    * trouble of the provider (503, network), and what the request may be refused for with any key, such as a 403 that does not say why.
    * 0: one try, whatever fails.
    */
-  maxRetries?: number;
+  maxRetries?: number | undefined;
   /** Least pause before a try where waiting helps: trouble of the provider, not of a key. Default 1000. */
-  retryDelay?: number;
+  retryDelay?: number | undefined;
   /**
    * All waiting for a key to become free, in one call. Default: maxRetries x retryDelay. Where every key rests for longer than that, or
    * than the deadline, the call does not wait: it rejects with what Gemini said last, else with RESOURCE_EXHAUSTED and retryAfterMs.
    */
-  maxWait?: number;
+  maxWait?: number | undefined;
   /** Gemini model, such as "gemini-2.5-flash": limits are counted by model. Default: any. Requests of genai() name their own. */
-  model?: string;
+  model?: string | undefined;
+  /** Calls of the same are made with the same key while it is free and well. Default: none, so that the load is spread. */
+  affinityKey?: string | undefined;
   /** Ends the call at once, whatever the function does then: its requests, pauses and waiting. It rejects with the signal's reason. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /**
    * The same, so many milliseconds after the call began; it rejects with a TimeoutError. Default: never. Requests of genai() have
    * the SDK's own httpOptions.timeout, which is a time for each try, and abortSignal instead.
    */
-  deadline?: number;
+  deadline?: number | undefined;
 }
 
 /** How a client finds its balancer, and what its calls do. Each is checked as the client is made: INVALID_ARGUMENT names what cannot be. */
-export interface KeyBalancerOptions extends Omit<RetryOptions, 'signal'>, CredentialOptions {
+export interface KeyBalancerOptions extends Omit<RetryOptions, 'signal' | 'affinityKey'>, CredentialOptions {
   /**
    * HOST:PORT or unix:PATH of a server, or up to 64, tried in their order. Not together with dataDir. With neither: KEYBALANCER_ADDRESS,
    * else KEYBALANCER_DATA_DIR, else the default data dir, $XDG_DATA_HOME/keybalancer or ~/.local/share/keybalancer.
    */
-  address?: string | readonly string[];
+  address?: string | readonly string[] | undefined;
   /**
    * A directory with the keys, made if it is not there: whoever owns it is joined, a server or another process like this, else this process
    * owns it and lets others join. Its master key: KEYBALANCER_MASTER_KEY, KEYBALANCER_MASTER_KEY_FILE, else a file in it.
    */
-  dataDir?: string;
+  dataDir?: string | undefined;
   /**
    * While the balancer is away, such as for a restart: "wait" (default) tries for 10 s in all to get a key, or for 2 s where
    * nobody answers at the address and no key was had before, since it may be wrong, and then rejects with code UNAVAILABLE; "fail" rejects with reason BALANCER_AWAY, at
    * once or, where a server is reached and does not answer, after 2 s; { fallbackKey } calls with a key of one's own until the balancer is back.
    */
-  away?: AwayOption;
+  away?: AwayOption | undefined;
   /**
    * Share of calls that may be repeated for trouble of the provider's, 0 to 1, so that an outage does not multiply the load: a repeat
    * costs one, a call that ends well earns so much, and ten may be made in advance; 0: none. Default 0.2. What is a key's own fault
    * is repeated with another key in any case.
    */
-  retryBudget?: number;
+  retryBudget?: number | undefined;
   /** Projects in which a file or another resource of unknown origin is looked for. 1 to 64; default 8. */
-  maxProjects?: number;
+  maxProjects?: number | undefined;
   /** Of a data dir that is opened in this process: decrypted keys to keep in memory, 1 to 10,000,000. Default: by the number of keys. */
-  cacheSize?: number;
+  cacheSize?: number | undefined;
   /** Keys that end unreported count as having done well: a setting of the pool, made with the first call. Default: as it is. */
-  autoSuccess?: boolean;
+  autoSuccess?: boolean | undefined;
   /** Pool to lease from. It must be there; "default", which is the default, always is. CreatePool of the service makes one. */
-  pool?: string;
+  pool?: string | undefined;
   /** Options for the SDK, such as httpOptions.baseUrl; without those that name who pays, and without httpOptions.retryOptions. Unknown ones are refused. */
-  genai?: GenAIOptions;
+  genai?: GenAIOptions | undefined;
 }
 
-const RETRY_OPTIONS = ['maxRetries', 'retryDelay', 'maxWait', 'model', 'signal', 'deadline'];
+const RETRY_OPTIONS = ['maxRetries', 'retryDelay', 'maxWait', 'model', 'affinityKey', 'signal', 'deadline'];
 const CLIENT_OPTIONS = [
   'address',
   'dataDir',
@@ -133,6 +135,7 @@ export function clientSettings(options: KeyBalancerOptions): ClientSettings {
     {
       pool,
       model: '',
+      affinityKey: '',
       maxRetries: 3,
       retryDelay: 1_000,
       maxWait: undefined,
@@ -188,6 +191,7 @@ export function retrySettings(base: CallSettings, options: RetryOptions): CallSe
     retryDelay,
     maxWait: options.maxWait === undefined ? base.maxWait : number('maxWait', options.maxWait, 0, LONGEST_MS),
     model: text('model', options.model) ?? base.model,
+    affinityKey: text('affinityKey', options.affinityKey) ?? base.affinityKey,
     signal: signal(options.signal),
     deadline: options.deadline === undefined ? base.deadline : number('deadline', options.deadline, 0, LONGEST_MS),
   };

@@ -8,17 +8,17 @@ import { resumedWatch } from './shared/resumed-watch.ts';
 /** What is watched. */
 export interface WatchOptions {
   /** Default: the client's pool. */
-  pools?: readonly string[];
+  pools?: readonly string[] | undefined;
   /** Default: all kinds. */
-  kinds?: readonly HealthEventKind[];
+  kinds?: readonly HealthEventKind[] | undefined;
   /** From the last message seen, to go on where another watch ended. */
-  resumeToken?: string;
+  resumeToken?: string | undefined;
   /** Changes only. */
-  skipSnapshot?: boolean;
+  skipSnapshot?: boolean | undefined;
   /** Milliseconds between signs of life, 1,000 to 300,000. Default 15,000. */
-  heartbeatInterval?: number;
+  heartbeatInterval?: number | undefined;
   /** Ends the watch: it rejects with code CANCELLED. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 const WATCH_OPTIONS = ['pools', 'kinds', 'resumeToken', 'skipSnapshot', 'heartbeatInterval', 'signal'];

@@ -22,21 +22,21 @@ export interface StartServerOptions {
   /** Made if it is not there. Rejects when another process owns it. */
   dataDir: string;
   /** HOST:PORT, or off. Default: a free port of 127.0.0.1. */
-  grpc?: string;
+  grpc?: string | undefined;
   /** HOST:PORT, or off. Default: off. */
-  http?: string;
+  http?: string | undefined;
   /** full (default): what was acknowledged survives the loss of power; normal: the end of the process. */
-  durability?: 'full' | 'normal';
+  durability?: 'full' | 'normal' | undefined;
   /** The key that keys are sealed with: a value or a file. Default: master.key in the data dir, made on first use. */
-  masterKey?: { value?: string; file?: string };
+  masterKey?: { value?: string | undefined; file?: string | undefined } | undefined;
   /** Serve addresses that other machines can reach, without TLS. Default: false. */
-  insecure?: boolean;
+  insecure?: boolean | undefined;
   /** Where Gemini is, such as a fake one's URL, for what the server asks it itself. Default: Google's. */
-  geminiBaseUrl?: string;
+  geminiBaseUrl?: string | undefined;
   /** Whether Gemini is asked before a suspected key is disabled. Default: true. */
-  verify?: boolean;
+  verify?: boolean | undefined;
   /** Default: none is written. */
-  logger?: Logger;
+  logger?: Logger | undefined;
 }
 
 /** Opens the data dir and serves. Rejects with an error that says what to do; then nothing is left open. */

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 /** Where the master key comes from: a value, else a file, else master.key in the data dir. */
 export interface MasterKeySource {
   /** 64 hexadecimal digits, or base64 of 32 bytes. */
-  value?: string;
+  value?: string | undefined;
   /** Path of a file that holds the same. */
-  file?: string;
+  file?: string | undefined;
 }
 
 export interface MasterKey {

@@ -83,6 +83,19 @@ describe.each(WAYS)('a client, $way,', ({ place }) => {
     expect(health.every((key) => key.cooldowns.length === 0 && key.effectiveWeight === 1)).toBe(true);
   });
 
+  test('keeps calls of one affinity key with one key', async () => {
+    const { fake, wrapper } = await bench(await place(), Object.fromEntries(apiKeys(5).map((key) => [key, {}])));
+    const ofOne = wrapper.withRetry(ask, { affinityKey: 'one' });
+    const ai = wrapper.genai({ affinityKey: 'one' });
+    for (let call = 0; call < 3; call++) {
+      await ofOne();
+      await ask(ai);
+    }
+    expect(Object.values(fake.counts.byKey)).toEqual([6]);
+    expect(() => wrapper.genai({ affinityKey: '' })).toThrow('affinityKey is empty');
+    expect(() => wrapper.withRetry(ask, { affinityKey: '' })).toThrow('affinityKey is empty');
+  });
+
   test('ends a call at its deadline though its function never returns, and one that waits for the balancer', async () => {
     const { wrapper } = await bench(await place(), { [ONE]: {} });
     const error = await thrownBy(wrapper.withRetry(() => new Promise(() => {}), { deadline: 50.5 })());

@@ -33,6 +33,7 @@ async function bench(
   const settings: CallSettings = {
     pool: '',
     model: MODEL,
+    affinityKey: '',
     maxRetries: 3,
     retryDelay: 1,
     maxWait: 0,

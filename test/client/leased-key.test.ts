@@ -136,11 +136,16 @@ describe.each(WAYS)('a leased key, $way,', ({ place }) => {
     await balancer.keyAdmin.createKey({ apiKey: ONE, key: { maxConcurrentLeases: 1 } });
     const first = await wrapper.lease();
     const reason = new Error('enough');
-    const controller = new AbortController();
-    const left = wrapper.lease({ maxWait: 60_000, signal: controller.signal }).catch((error: unknown) => error);
-    await expect.poll(async () => (await balancer.keyBalancer.getStats({})).total?.waitingAcquires).toBe(1n);
-    controller.abort(reason);
-    expect(await left).toBe(reason);
+    for (const take of [
+      (signal: AbortSignal) => wrapper.lease({ maxWait: 60_000, signal }),
+      (signal: AbortSignal) => wrapper.leaseBatches([1], { maxWait: 60_000, signal }),
+    ]) {
+      const controller = new AbortController();
+      const left = take(controller.signal).catch((error: unknown) => error);
+      await expect.poll(async () => (await balancer.keyBalancer.getStats({})).total?.waitingAcquires).toBe(1n);
+      controller.abort(reason);
+      expect(await left).toBe(reason);
+    }
     const next = wrapper.lease({ maxWait: 60_000 });
     await expect.poll(async () => (await balancer.keyBalancer.getStats({})).total?.waitingAcquires).toBe(1n);
     await first.succeeded();

@@ -18,7 +18,13 @@ import { expectedAnswer, startFakeGemini } from 'keybalancer/testing';
 await using fake = await startFakeGemini({ keys: { 'AQ.test-key-000001': {} } });
 const server = await startServer({ dataDir: process.argv[2]!, geminiBaseUrl: fake.url });
 const place = { address: server.grpc! };
-const balancer = createKeyBalancer({ ...place, genai: { httpOptions: { baseUrl: fake.url } } });
+const balancer = createKeyBalancer({
+  ...place,
+  // As a variable is that is not set.
+  pool: process.env.NO_SUCH_VARIABLE,
+  token: process.env.NO_SUCH_VARIABLE,
+  genai: { httpOptions: { baseUrl: fake.url } },
+});
 await balancer.addKey('AQ.test-key-000001');
 const ai = balancer.genai();
 const answer = await ai.models.generateContent({ model: 'gemini-2.5-flash', contents: 'hello' });

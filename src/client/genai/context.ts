@@ -25,7 +25,7 @@ export interface LeaseSettings {
    * Requests of the same are made with the same key while it is free and well; chats have one each. For those who make files, stores and
    * caches apart that shall be in one project. Default: none, so that the load is spread.
    */
-  affinityKey?: string;
+  affinityKey?: string | undefined;
   /** Projects in which a file or another resource of unknown origin is looked for, the first included. Default 8. */
   maxProjects?: number | undefined;
 }

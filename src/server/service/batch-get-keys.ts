@@ -1,4 +1,5 @@
 import { toBinary } from '@bufbuild/protobuf';
+import { BalancerError } from '../../engine/errors.ts';
 import {
   type BatchGetKeysRequest,
   BatchGetKeysRequestSchema,
@@ -9,6 +10,7 @@ import type { BatchOrder } from '../../store/store.ts';
 import { maxWaitMs } from './acquire-key.ts';
 import { enumValue } from './enum-field.ts';
 import * as fields from './fields.ts';
+import { giveBack } from './give-back.ts';
 import { leaseMessage } from './key-messages.ts';
 import type { ServiceContext } from './service-context.ts';
 import type { CallContext } from './service-functions.ts';
@@ -18,11 +20,17 @@ const MAX_BATCH_SIZE = 1000;
 const MAX_LEASES = 10_000;
 
 export async function batchGetKeys(
-  { store }: ServiceContext,
+  context: ServiceContext,
   request: BatchGetKeysRequest,
   call: CallContext,
 ): Promise<BatchGetKeysResponse> {
-  const grant = await store.acquireBatches(batchOrder(request, call), call.signal);
+  const grant = await context.store.acquireBatches(batchOrder(request, call), call.signal);
+  // Whoever leaves just as the keys come gets no answer; one with a request_id can still ask for them again.
+  if (call.signal.aborted && request.requestId === '') {
+    const leases = grant.batches.flatMap((batch) => batch.leases);
+    await Promise.all(leases.map(({ leaseId }) => giveBack(context, call.caller, leaseId)));
+    throw new BalancerError('OPERATION_CANCELLED', 'the caller gave up as the keys came; they were given back unused');
+  }
   return {
     $typeName: 'keybalancer.v1.BatchGetKeysResponse',
     batches: grant.batches.map(({ requestedSize, leases }) => ({

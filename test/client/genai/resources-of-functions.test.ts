@@ -23,6 +23,7 @@ function functions(made: Bench) {
   const settings: CallSettings = {
     pool: '',
     model: MODEL,
+    affinityKey: '',
     maxRetries: 0,
     retryDelay: 1,
     maxWait: 0,
