@@ -233,6 +233,18 @@ test('retryOptions are refused where they can be seen, with why', async () => {
   expect(thrownBy(() => balancer.genai({ httpOptions })).metadata).toEqual({ field: 'genai.httpOptions.retryOptions' });
 });
 
+test('a function cannot give a call a fetch or retries of its own either, and no key is blamed', async () => {
+  vi.stubEnv('KEYBALANCER_MASTER_KEY', '00'.repeat(32));
+  const { wrapper, fake } = await bench({ dataDir: tempDir() }, { [ONE]: {} });
+  for (const httpOptions of [{ fetch: vi.fn() }, { retryOptions: { attempts: 2 } }]) {
+    const call = { model: MODEL, contents: 'hello', config: { httpOptions } };
+    const error = await rejectionOf(() => wrapper.executeWithRetry((ai) => ai.models.generateContent(call)));
+    expect(error.metadata).toEqual({ field: `config.httpOptions.${Object.keys(httpOptions)[0]}` });
+  }
+  expect(fake.counts.total).toBe(0);
+  expect(await endings(wrapper)).toEqual({ acquired: 2, unused: 2 });
+});
+
 test.each([
   [{ onConflct: 'keep' }, 'option "onConflct" is unknown; allowed: onConflict,'],
   [{ onConflict: 'replace' }, 'onConflict is another text; allowed: keep or update'],

@@ -25,6 +25,13 @@ function record(balancer: KeyBalancer): unknown[] {
   return events;
 }
 
+/** The events of an interaction are added to `given`. */
+async function listen(ai: GoogleGenAI, given: unknown[]): Promise<void> {
+  for await (const event of await ai.interactions.create({ model: MODEL, input: 'hello', stream: true })) {
+    given.push(event);
+  }
+}
+
 /** All parts of a client, each used, with what it gives. */
 async function useAll(ai: GoogleGenAI): Promise<void> {
   const chat = ai.chats.create({ model: MODEL, history: [{ role: 'user', parts: [{ text: 'first' }] }] });
@@ -182,21 +189,52 @@ describe.each(WAYS)('no key is shown, $way,', ({ place }) => {
     const details = [{ reason: 'CONSUMER_SUSPENDED', metadata: { consumer: `api_key:${ONE}` } }];
     const error = { status: 403, body: { error: { ...REPEATS_KEY.body.error, details } } };
     const { wrapper } = await bench(await place(), { [ONE]: { behaviour: { error } } }, { maxRetries: 0 });
-    const thrown: unknown[] = [];
+    const shown: string[] = [];
+    const look = (thrown: unknown): void => {
+      const metadata = { consumer: 'api_key:[redacted]' };
+      expect(thrown).toMatchObject({ error: { error: { details: [{ metadata }] } } });
+      shown.push(everythingReachable(thrown));
+    };
     const asking = call(wrapper, async (ai) => {
       try {
         await ai.interactions.create({ model: MODEL, input: 'hello' });
-      } catch (within) {
-        thrown.push(within);
-        throw within;
+      } catch (thrown) {
+        look(thrown);
+        throw thrown;
       }
     });
-    thrown.push(await asking.catch((last: unknown) => last));
-    expect(thrown).toHaveLength(2);
-    for (const each of thrown) {
-      expect(each).toMatchObject({ error: { error: { details: [{ metadata: { consumer: 'api_key:[redacted]' } }] } } });
-      expect(everythingReachable(each)).not.toContain(ONE);
+    await asking.catch(look);
+    expect(shown).toHaveLength(2);
+    for (const each of shown) expect(each).not.toContain(ONE);
+  });
+
+  test('in an event of interactions that says an error', async () => {
+    const given: unknown[] = [];
+    for (const call of [
+      (wrapper: KeyBalancer) => wrapper.executeWithRetry((ai) => listen(ai, given)),
+      (wrapper: KeyBalancer) => listen(wrapper.genai(), given),
+    ]) {
+      const keys = { [ONE]: { behaviour: { errorMidStream: REPEATS_KEY } } };
+      const { wrapper } = await bench(await place(), keys, { maxRetries: 0 });
+      await call(wrapper).catch((error: unknown) => given.push(error));
     }
+    expect(JSON.stringify(given).match(/has been suspended/g)).toHaveLength(2);
+    expect(everythingReachable(given)).not.toContain(ONE);
+  });
+
+  test('in such an event that is the first, though the key comes in two parts', async () => {
+    const event = `event: error\ndata: {"event_type":"error","error":{"code":"x","message":"No: ${ONE}"}}\n\n`;
+    const cut = event.indexOf(ONE) + 5;
+    const inParts = async (): Promise<Response> =>
+      new Response(ReadableStream.from([event.slice(0, cut), event.slice(cut)].map((part) => Buffer.from(part))), {
+        headers: { 'content-type': 'text/event-stream' },
+      });
+    const genai = { httpOptions: { fetch: inParts } };
+    const { wrapper } = await bench(await place(), { [ONE]: {} }, { maxRetries: 0, genai });
+    const given: unknown[] = [];
+    await listen(wrapper.genai(), given).catch((error: unknown) => given.push(error));
+    expect(JSON.stringify(given)).toContain('No: [redacted]');
+    expect(everythingReachable(given)).not.toContain(ONE.slice(5));
   });
 
   test.each([

@@ -1,3 +1,4 @@
+import { redact } from '../../gemini/redact.ts';
 import { Answer, type AnswerEnd } from './answer.ts';
 import type { RequestFacts } from './request-facts.ts';
 import { streamError } from './try-outcome.ts';
@@ -16,6 +17,7 @@ export function answerTo(
     mustSpeak: mustSpeak && !response.headers.has('x-goog-upload-status'),
     // The SDK hands other events to its caller.
     shown: kind === 'generated-events' ? (body) => streamError(body, apiKey) : undefined,
+    masked: (text) => redact(text, apiKey),
   });
 }
 

@@ -30,6 +30,8 @@ export interface AnswerOptions {
   mustSpeak: boolean;
   /** What a reader is shown in place of an event with an error; undefined: the event. */
   shown: ((errorBody: string) => Error) | undefined;
+  /** The words of an event with an error, as a reader is shown them. */
+  masked: (text: string) => string;
 }
 
 /**
@@ -67,6 +69,8 @@ export class Answer {
       length += bytes?.length ?? 0;
       if (bytes !== undefined) this.#held.push(bytes);
     }
+    // An event can have come in parts.
+    if (this.#events?.error !== undefined) this.#held = [this.#masked(Buffer.concat(this.#held))];
     if (this.#end?.by === 'whole' && this.#options.mustSpeak && !this.#speaks()) this.#end = { by: 'nonsense' };
     const events = this.#events;
     // Its reader gets the event: what follows it is not cut off.
@@ -171,11 +175,19 @@ export class Answer {
     const events = this.#events;
     if (events === undefined || events.error !== undefined) return bytes;
     const length = events.take(bytes);
-    if (events.error === undefined || this.#options.shown === undefined) return bytes;
+    if (events.error === undefined) return bytes;
+    if (this.#options.shown === undefined) {
+      return Buffer.concat([bytes.subarray(0, length), this.#masked(bytes.subarray(length))]);
+    }
     this.#end = { by: 'error', body: events.error };
     // Nothing after it is of use.
     void this.#reader?.cancel().catch(() => undefined);
     return bytes.subarray(0, length);
+  }
+
+  /** Byte by byte, as a character may be cut: a key has none of several bytes. */
+  #masked(bytes: Buffer): Buffer {
+    return Buffer.from(this.#options.masked(bytes.toString('latin1')), 'latin1');
   }
 
   #ending(): AnswerEnd {
