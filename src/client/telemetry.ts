@@ -1,76 +1,96 @@
-import {
-  type Attributes,
-  type Context,
-  context,
-  type MeterProvider,
-  metrics,
+import type {
+  Attributes,
+  ContextManager,
+  MeterProvider,
   SpanKind,
   SpanStatusCode,
-  trace,
+  TracerProvider,
 } from '@opentelemetry/api';
 import type { ClientEvent, ReportEvent } from './events.ts';
+
+/** What an application has set up by its copy of OpenTelemetry's API. */
+interface Registered {
+  context?: ContextManager;
+  trace?: TracerProvider;
+  metrics?: MeterProvider;
+}
+
+/**
+ * Where every 1.x copy of the API keeps that, for all others. A copy of our own would refuse it if the application's were older than ours, by
+ * however little, and would then stay silent.
+ */
+const REGISTRY = Symbol.for('opentelemetry.js.api.1');
+const CLIENT: SpanKind.CLIENT = 2;
+const ERROR: SpanStatusCode.ERROR = 2;
+
+function registered(): Registered {
+  return (globalThis as { [REGISTRY]?: Registered })[REGISTRY] ?? {};
+}
 
 /**
  * Spans and metrics of calls, by the API of OpenTelemetry alone: where the application has set nothing up, nothing happens. Attributes
  * by the semantic conventions for generative AI. Keys go by their ids, which only spans carry: metrics would grow with them.
  */
 export function createTelemetry(): (event: ClientEvent) => void {
-  const tracer = trace.getTracer('keybalancer');
   let provider: MeterProvider | undefined;
   let instruments: Instruments | undefined;
   /** Instruments stay with the provider that made them, and applications set theirs up when they please. */
-  const current = (): Instruments => {
-    const global = metrics.getMeterProvider();
-    if (instruments === undefined || provider !== global) instruments = instrumentsOf(global);
-    provider = global;
+  const current = (metrics: MeterProvider | undefined): Instruments | undefined => {
+    if (provider !== metrics) instruments = metrics && instrumentsOf(metrics);
+    provider = metrics;
     return instruments;
   };
 
   return (event) => {
+    const { trace, metrics } = registered();
+    if (trace === undefined && metrics === undefined) return;
     const attributes = attributesOf(event);
-    const { duration, tokens, waits, retries, exhausted } = current();
+    const { duration, tokens, waits, retries, exhausted } = current(metrics) ?? {};
     switch (event.type) {
       case 'lease':
-        waits.record(event.waitedMs / 1000, attributes);
+        waits?.record(event.waitedMs / 1000, attributes);
         break;
       case 'retry':
-        retries.add(1, { ...attributes, 'error.type': event.errorClass });
+        retries?.add(1, { ...attributes, 'error.type': event.errorClass });
         break;
       case 'exhausted':
-        exhausted.add(1, { ...attributes, 'error.type': event.reason });
+        exhausted?.add(1, { ...attributes, 'error.type': event.reason });
         break;
       case 'report': {
         const error = event.outcome === 'failure' ? { 'error.type': event.errorClass || 'UNKNOWN' } : {};
         if (event.outcome === 'unused') break;
-        duration.record(event.latencyMs / 1000, { ...attributes, ...error });
-        if (event.inputTokens > 0) tokens.record(event.inputTokens, { ...attributes, 'gen_ai.token.type': 'input' });
-        if (event.outputTokens > 0) tokens.record(event.outputTokens, { ...attributes, 'gen_ai.token.type': 'output' });
-        record(event, { ...attributes, ...error }, context.active());
+        duration?.record(event.latencyMs / 1000, { ...attributes, ...error });
+        if (event.inputTokens > 0) tokens?.record(event.inputTokens, { ...attributes, 'gen_ai.token.type': 'input' });
+        if (event.outputTokens > 0)
+          tokens?.record(event.outputTokens, { ...attributes, 'gen_ai.token.type': 'output' });
+        if (trace !== undefined) record(trace, event, { ...attributes, ...error });
       }
     }
   };
+}
 
-  /** A span of what is over: its beginning is told from its end. */
-  function record(event: ReportEvent, attributes: Attributes, parent: Context): void {
-    const end = Date.now();
-    const span = tracer.startSpan(
-      `${operationOf(event)} ${event.model}`.trimEnd(),
-      {
-        kind: SpanKind.CLIENT,
-        startTime: end - event.latencyMs,
-        attributes: {
-          ...attributes,
-          'keybalancer.key_id': event.keyId,
-          ...(event.httpStatus > 0 && { 'http.response.status_code': event.httpStatus }),
-          ...(event.inputTokens > 0 && { 'gen_ai.usage.input_tokens': event.inputTokens }),
-          ...(event.outputTokens > 0 && { 'gen_ai.usage.output_tokens': event.outputTokens }),
-        },
-      },
-      parent,
-    );
-    if (event.outcome === 'failure') span.setStatus({ code: SpanStatusCode.ERROR });
-    span.end(end);
-  }
+/** A span of what is over, below the one that is active: its beginning is told from its end. */
+function record(provider: TracerProvider, event: ReportEvent, attributes: Attributes): void {
+  const end = Date.now();
+  const tracer = provider.getTracer('keybalancer');
+  const options = {
+    kind: CLIENT,
+    startTime: end - event.latencyMs,
+    attributes: {
+      ...attributes,
+      'keybalancer.key_id': event.keyId,
+      ...(event.httpStatus > 0 && { 'http.response.status_code': event.httpStatus }),
+      ...(event.inputTokens > 0 && { 'gen_ai.usage.input_tokens': event.inputTokens }),
+      ...(event.outputTokens > 0 && { 'gen_ai.usage.output_tokens': event.outputTokens }),
+    },
+  };
+  const span = tracer.startSpan(
+    `${operationOf(event)} ${event.model}`.trimEnd(),
+    options,
+    registered().context?.active(),
+  );
+  if (event.outcome === 'failure') span.setStatus({ code: ERROR });
+  span.end(end);
 }
 
 type Instruments = ReturnType<typeof instrumentsOf>;

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -47,6 +47,33 @@ await own.close();
 process.stdout.write('done');
 `;
 
+/** Sets up what keeps the names of all that is told, and makes a call. */
+const TRACED = `
+import { readFileSync } from 'node:fs';
+import { metrics, trace } from '@opentelemetry/api';
+import { createKeyBalancer } from 'keybalancer';
+import { startServer } from 'keybalancer/server';
+import { startFakeGemini } from 'keybalancer/testing';
+
+const { version } = JSON.parse(readFileSync('node_modules/@opentelemetry/api/package.json', 'utf8'));
+if (!version.startsWith('1.9.')) throw new Error('another version: ' + version);
+const told = new Set();
+const key = 'AQ.test-key-000001';
+await using fake = await startFakeGemini({ keys: { [key]: {} } });
+const server = await startServer({ dataDir: 'data', geminiBaseUrl: fake.url });
+const balancer = createKeyBalancer({ address: server.grpc, genai: { httpOptions: { baseUrl: fake.url } } });
+const instrument = (name) => ({ add: () => told.add(name), record: () => told.add(name) });
+metrics.setGlobalMeterProvider({ getMeter: () => ({ createHistogram: instrument, createCounter: instrument }) });
+const startSpan = (name) => ({ setStatus() {}, end: () => told.add(name) });
+trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) });
+await balancer.addKey(key);
+await balancer.genai().models.generateContent({ model: 'gemini-2.5-flash', contents: 'hello' });
+await balancer.close();
+await server.drain();
+told.delete('gen_ai.client.token.usage');
+console.log([...told].join(', '));
+`;
+
 const dir = mkdtempSync(join(tmpdir(), 'keybalancer-package-'));
 let tarball: string;
 
@@ -82,6 +109,16 @@ test('a program that uses it compiles with skipLibCheck off, and runs on each No
 test('the oldest Node that is tried is the oldest that the package takes', () => {
   const { engines } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { engines: { node: string } };
   expect(OLDEST).toBe(`v${engines.node.replace('>=', '')}.`);
+});
+
+test('an application gets spans and metrics by its own copy of OpenTelemetry’s API, also one that is older than ours', async () => {
+  const app = mkdtempSync(join(dir, 'app-'));
+  mkdirSync(join(app, 'node_modules/@opentelemetry'), { recursive: true });
+  symlinkSync(join(ROOT, 'node_modules/opentelemetry-api-1.9'), join(app, 'node_modules/@opentelemetry/api'));
+  writeFileSync(join(app, 'program.mjs'), TRACED);
+  expect(await runIn(app, process.execPath, 'program.mjs')).toBe(
+    'keybalancer.client.lease.wait, gen_ai.client.operation.duration, generate_content gemini-2.5-flash\n',
+  );
 });
 
 test('CommonJS can require it', async () => {
