@@ -1,11 +1,7 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
-
-import {
-  type ErrorClass,
-  type TestKeysResponse,
-  TestKeysResponseSchema,
-} from '../../gen/keybalancer/v1/keybalancer_pb.ts';
+import { ErrorClass, type TestKeysResponse, TestKeysResponseSchema } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CommandContext } from '../command-context.ts';
 import { CliError, EXIT } from '../exit-code.ts';
 import { messageJson } from '../json.ts';
@@ -20,8 +16,18 @@ interface TestKeysOptions extends ClientOptions {
   model?: string;
   parallelism: number;
   timeout: number;
+  maxRetries: number;
+  retryDelay: number;
   apply?: true;
 }
+
+/** Failures that say nothing of the key: the next moment may be a better one. */
+const UNTOLD: readonly ErrorClass[] = [
+  ErrorClass.OVERLOADED,
+  ErrorClass.SERVER_ERROR,
+  ErrorClass.TIMEOUT,
+  ErrorClass.NETWORK,
+];
 
 /** Characters of Gemini's message that a line shows. */
 const LONGEST_MESSAGE = 200;
@@ -43,6 +49,18 @@ export function define(command: Command, { output }: CommandContext): void {
       numberOption('--timeout', { least: 0.1, most: 60 }),
       10,
     )
+    .option(
+      '--max-retries <N>',
+      'further tests of a key that Gemini says nothing about, being overloaded or not reached',
+      numberOption('--max-retries', { least: 0, most: 100, whole: true }),
+      1,
+    )
+    .option(
+      '--retry-delay <SECONDS>',
+      'pause before those',
+      numberOption('--retry-delay', { least: 0, most: 3600 }),
+      0.5,
+    )
     .option('--apply', "let the results change the keys' health; else they are only told")
     .action((keyIds: string[], options: TestKeysOptions) => testKeys(keyIds, options, output));
   addHelpExamples(command, 'test-keys', 'test-keys key-00000042 --model gemini-2.5-flash --apply').addHelpText(
@@ -59,17 +77,28 @@ export function define(command: Command, { output }: CommandContext): void {
 }
 
 async function testKeys(keyIds: string[], options: TestKeysOptions, output: Output): Promise<void> {
-  const { pool = '', model = '', parallelism, timeout, apply = false } = options;
-  const request = { keyIds, pool, model, parallelism, timeout: durationFromMs(timeout * 1000), apply };
+  const { pool = '', model = '', parallelism, timeout, maxRetries, retryDelay, apply = false } = options;
+  const request = { pool, model, parallelism, timeout: durationFromMs(timeout * 1000), apply };
   await withBalancer(options, output, async (balancer, signal) => {
     const tally = new Tally();
     const print = options.json ? jsonPrinter(output) : tablePrinter(output);
-    for await (const result of balancer.testKeys(request, { signal })) {
-      tally.add(result);
-      await print(result);
-      output.progress(`tested ${result.done} of ${count(result.total, 'key')}`);
-      // To nobody's use, no quota need be spent.
-      if (output.closed) break;
+    let round = keyIds;
+    for (let left = maxRetries; ; left--) {
+      const again: string[] = [];
+      for await (const result of balancer.testKeys({ ...request, keyIds: round }, { signal })) {
+        if (left > 0 && UNTOLD.includes(result.errorClass)) again.push(result.keyId);
+        else {
+          tally.add(result);
+          await print(result);
+        }
+        output.progress(`tested ${result.done} of ${count(result.total, 'key')}`);
+        // To nobody's use, no quota need be spent.
+        if (output.closed) break;
+      }
+      if (again.length === 0 || output.closed) break;
+      output.progress(`${count(again.length, 'key')} of which Gemini said nothing are tested again`);
+      await sleep(retryDelay * 1000, undefined, { signal });
+      round = again;
     }
     output.clearProgress();
     if (!options.json && tally.tested > 0) await output.line(`\n${tally.summary({ model, apply })}`);
