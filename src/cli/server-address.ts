@@ -1,3 +1,4 @@
+import { addressList } from '../client/address.ts';
 import { watchOwner } from '../client/shared/owner-watch.ts';
 import { readClientConfig } from '../server/config/config.ts';
 import { readOwner, socketPath } from '../store/data-dir.ts';
@@ -7,9 +8,9 @@ import { type ClientOptions, flagsOf } from './options.ts';
  * Where the server is that the options lead to, without opening a data dir: a server that starts must find it free. undefined: there
  * is a data dir, but nobody who owns it can be asked.
  */
-export function serverAddress(options: ClientOptions): string | undefined {
+export function serverAddress(options: ClientOptions): string | readonly string[] | undefined {
   const { address, dataDir } = readClientConfig(flagsOf(options));
-  if (address !== undefined) return address;
+  if (address !== undefined) return addressList(address);
   const socket = socketPath(dataDir);
   return socket === undefined ? readOwner(dataDir)?.grpc : `unix:${socket}`;
 }

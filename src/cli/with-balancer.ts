@@ -1,4 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
+import { addressList } from '../client/address.ts';
 import type { Balancer } from '../client/balancer.ts';
 import { connect } from '../client/connect.ts';
 import { readClientConfig } from '../server/config/config.ts';
@@ -32,7 +33,7 @@ export async function withReach(
     let reached: Promise<Balancer> | undefined;
     const reach = (): Promise<Balancer> => {
       reached ??= connect({
-        ...(address === undefined ? { dataDir } : { address }),
+        ...(address === undefined ? { dataDir } : { address: addressList(address) }),
         visit: true,
         embedded: { masterKey, geminiBaseUrl, warn: (message) => output.complain(message) },
       });

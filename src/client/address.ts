@@ -29,6 +29,11 @@ export function parseAddress(address: string): Address {
   return { text: address, target: `dns:${address}`, local: LOOPBACK.test(host) };
 }
 
+/** The addresses of a text that may list several, as the environment and the command line do: "a:1, b:2". */
+export function addressList(text: string): string[] {
+  return text.split(',').map((address) => address.trim());
+}
+
 /** One address, or several in the order in which they are tried; never none. */
 export function parseAddresses(address: string | readonly string[]): Address[] {
   if (!Array.isArray(address)) return [parseAddress(address as string)];

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { create } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import {
@@ -37,6 +38,9 @@ export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () 
     ...balancer,
     get where() {
       return balancer.where;
+    },
+    get inProcess() {
+      return balancer.inProcess ?? false;
     },
     keyBalancer: {
       ...keyBalancer,

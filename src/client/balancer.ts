@@ -53,7 +53,7 @@ export interface Balancer {
   readonly testKeys: ServerStreamingCall<typeof KeyAdminService.method.testKeys>;
   /** Where it is, for people: "127.0.0.1:50051", "unix:/var/lib/keybalancer/keybalancer.sock", "data dir /var/lib/keybalancer". */
   readonly where: string;
-  /** It runs in this process: no answer of its can be lost on the way. Default: false. */
+  /** It runs in this process now: no answer of its can be lost on the way. Default: false. */
   readonly inProcess?: boolean;
   /** Lets go of it. Calls made later reject. */
   close(): Promise<void>;

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isAway } from './away.ts';
 import { withAwayPolicy } from './away-policy.ts';

@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { addressList } from './address.ts';
 import { shownType } from './checks.ts';
 import { invalidOption } from './errors.ts';
 
@@ -25,7 +26,7 @@ export function placeOf(
   if (address !== undefined) return { address };
   if (dataDir === '') throw invalidOption('dataDir', 'empty', 'the path of a directory');
   if (dataDir !== undefined) return { dataDir: resolve(dataDir) };
-  if (env.KEYBALANCER_ADDRESS) return { address: env.KEYBALANCER_ADDRESS };
+  if (env.KEYBALANCER_ADDRESS) return { address: addressList(env.KEYBALANCER_ADDRESS) };
   return { dataDir: resolve(env.KEYBALANCER_DATA_DIR || defaultDataDir(env)) };
 }
 

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+import { clearTimeout, setTimeout } from 'node:timers';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { Lease } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { isAway } from './away.ts';

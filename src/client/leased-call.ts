@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { GoogleGenAI } from '@google/genai';
 import { type Lease, Outcome, type ReportResultResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';

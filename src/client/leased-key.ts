@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { inspect } from 'node:util';
 import { durationFromMs, durationMs } from '@bufbuild/protobuf/wkt';
 import { describeThrown } from '../gemini/describe-thrown.ts';

@@ -34,6 +34,9 @@ export class OpenLeases {
       get where() {
         return balancer.where;
       },
+      get inProcess() {
+        return balancer.inProcess ?? false;
+      },
       keyBalancer: {
         ...keyBalancer,
         acquireKey: async (request, options) => {

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+import { clearTimeout, setTimeout } from 'node:timers';
 import type { AnswerEnd } from './genai/answer.ts';
 import { answerTo, shownEnd } from './genai/answer-to.ts';
 import { learnedNames } from './genai/learned-names.ts';

@@ -166,11 +166,13 @@ describe('where a client looks', () => {
 
   test('cannot be two places, nor a port that nobody listens at', () => {
     expect(() => read({ address: 'a:1', dataDir: '/d' })).toThrow('--address and --data-dir both say where to look');
-    for (const address of ['a:0', 'a', ':1', 'unix:', 'https://a:1']) {
+    for (const address of ['a:0', 'a', ':1', 'unix:', 'https://a:1', 'a:1,', 'a:1,b:0']) {
       expect(() => read({ address })).toThrow(
         `--address is ${JSON.stringify(address)}; allowed: HOST:PORT with a port of 1 to 65535, or unix:PATH`,
       );
     }
-    expect(read({ address: 'unix:/run/kb.sock' }).address).toBe('unix:/run/kb.sock');
+    for (const address of ['unix:/run/kb.sock', 'a:1,b:2', 'a:1, unix:/run/kb.sock']) {
+      expect(read({ address }).address).toBe(address);
+    }
   });
 });

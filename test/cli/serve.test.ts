@@ -137,6 +137,8 @@ describe('beside a server', () => {
       env: { KEYBALANCER_ADDRESS: served.grpc },
     });
     expect([add.exitCode, imported.exitCode]).toEqual([0, 0]);
+    const several = await cli(['version', '--address', `127.0.0.1:1,${served.grpc}`]);
+    expect(several.stdout).toContain(`at 127.0.0.1:1, ${served.grpc}`);
     const stats = await cli(['stats'], { env: { KEYBALANCER_DATA_DIR: dataDir } });
     expect(stats).toMatchObject({ exitCode: 0, stderr: '' });
     expect(stats.stdout).toContain(`where\tunix:${join(dataDir, 'keybalancer.sock')}`);

@@ -285,6 +285,19 @@ test('a wrapper without a place takes KEYBALANCER_ADDRESS, else the default data
   expect(remote.where).toBe(grpc);
 });
 
+test('KEYBALANCER_ADDRESS lists several addresses with commas, and one that is none is refused', async () => {
+  const { grpc } = await serve();
+  vi.stubEnv('KEYBALANCER_ADDRESS', `127.0.0.1:1, ${grpc}`);
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+  });
+  const balancer = await opened({});
+  expect(balancer.where).toBe(`127.0.0.1:1, ${grpc}`);
+  expect((await balancer.keyBalancer.getStats({})).server?.version).not.toBe('');
+  vi.stubEnv('KEYBALANCER_ADDRESS', `${grpc},`);
+  await expect(connect({})).rejects.toThrow('address is ""; allowed: HOST:PORT');
+});
+
 test('a client of a server loads neither SQLite nor the server', () => {
   const program = `
     import { registerHooks } from 'node:module';

@@ -45,6 +45,7 @@ async function monitor({ pool, interval, ...options }: MonitorOptions, output: O
   const address = serverAddress(options);
   if (address === undefined) throw new CliError(EXIT.notReached, 'no server runs on the data dir');
   const balancer = connectRemote(address, { transport: 'unary' });
+  const { where } = balancer;
   const state = new MonitorState();
   const ended = new AbortController();
   const end = (): void => ended.abort();
@@ -52,7 +53,7 @@ async function monitor({ pool, interval, ...options }: MonitorOptions, output: O
   process.on('SIGTERM', end);
   let feed: Feed = { lostSince: undefined, trouble: '' };
   const live = output.terminal && !options.json;
-  const screen = new Screen(output, (size) => frame(state, { where: address, feed, now: Date.now() }, size), end);
+  const screen = new Screen(output, (size) => frame(state, { where, feed, now: Date.now() }, size), end);
   const request = {
     pools: pool === undefined ? [] : [pool],
     intervalMs: live ? SCREEN_INTERVAL_MS : Math.min(1_000, interval * 1_000),
@@ -61,7 +62,7 @@ async function monitor({ pool, interval, ...options }: MonitorOptions, output: O
   let began = false;
   let lines: NodeJS.Timeout | undefined;
   const print = async (): Promise<void> => {
-    const view = { where: address, feed, now: Date.now() };
+    const view = { where, feed, now: Date.now() };
     await output.line(options.json ? JSON.stringify(statusRecord(state, view)) : statusLine(state, view));
     if (output.closed) end();
   };

@@ -42,8 +42,9 @@ async function version(options: ClientOptions, output: Output): Promise<void> {
   );
 }
 
-async function ask(where: string): Promise<Found> {
-  const balancer = connectRemote(where, { transport: 'unary' });
+async function ask(address: string | readonly string[]): Promise<Found> {
+  const balancer = connectRemote(address, { transport: 'unary' });
+  const { where } = balancer;
   try {
     const { server } = await balancer.keyBalancer.getStats({}, { timeoutMs: PATIENCE_MS });
     return { where, version: server?.version ?? '', error: null };

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+import { setImmediate } from 'node:timers';
 import { AnswerTail, type Usage } from './answer-tail.ts';
 import { EventWatch } from './event-watch.ts';
 import type { AnswerKind } from './request-facts.ts';

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { redact } from '../../gemini/redact.ts';
 import { maskKeys } from '../mask-keys.ts';
 import { responseLike } from './answer.ts';

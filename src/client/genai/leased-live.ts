@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { GoogleGenAI, LiveServerMessage } from '@google/genai';
 import { describeThrown } from '../../gemini/describe-thrown.ts';

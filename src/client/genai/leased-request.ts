@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import type { Lease, ReportResultResponse } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { type Attempt, attachAttempts } from '../attempts.ts';
 import type { Balancer } from '../balancer.ts';

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+
 /** Streams cut in a row before single calls are tried. */
 const MOST_CUTS = 3;
 const AGAIN_MS = 5 * 60_000;

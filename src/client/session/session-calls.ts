@@ -1,3 +1,4 @@
+import { clearImmediate, clearTimeout, setImmediate, setTimeout } from 'node:timers';
 import { create, type DescMethodUnary, type Message } from '@bufbuild/protobuf';
 import {
   type AcquireKeyRequest,

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+import { clearTimeout, setTimeout } from 'node:timers';
 import type { Metadata } from '@grpc/grpc-js';
 import { awayPauseMs } from '../away.ts';
 import type { Credentials } from '../credentials.ts';

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallOptions } from '../balancer.ts';
 import { cancelledError, closedError, KeyBalancerError } from '../errors.ts';

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { WatchHealthRequestSchema, WatchHealthResponse } from '../../gen/keybalancer/v1/keybalancer_pb.ts';

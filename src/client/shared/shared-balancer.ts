@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import type { DescService } from '@bufbuild/protobuf';
 import { KeyAdminService, KeyBalancerService } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer, CallOptions, UnaryCalls } from '../balancer.ts';

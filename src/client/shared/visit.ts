@@ -1,3 +1,4 @@
+import { clearTimeout, setTimeout } from 'node:timers';
 import type { Balancer } from '../balancer.ts';
 import type { SharedDir } from './member.ts';
 import { firstMember } from './membership.ts';

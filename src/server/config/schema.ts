@@ -22,7 +22,7 @@ export const SCHEMA = z.object({
   insecure: parsed('insecure', truth),
   logLevel: z.enum(LOG_LEVELS, { error: SETTINGS.logLevel.allowed }),
   metricsPerKey: parsed('metricsPerKey', truth),
-  address: parsed('address', serverAddress).optional(),
+  address: parsed('address', serverAddresses).optional(),
 });
 
 export type Values = z.output<typeof SCHEMA>;
@@ -56,6 +56,10 @@ function baseUrl(text: string): string | undefined {
   if (url === null || !['http:', 'https:'].includes(url.protocol)) return undefined;
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') return undefined;
   return text.replace(/\/+$/, '');
+}
+
+function serverAddresses(text: string): string | undefined {
+  return text.split(',').every((each) => serverAddress(each.trim()) !== undefined) ? text : undefined;
 }
 
 function serverAddress(text: string): string | undefined {
