@@ -36,11 +36,17 @@ interface Dispatcher {
  * fetch without Node's limit of 300 s on headers and body: long generations take longer, and the SDK lifts the limit
  * only where it calls fetch itself.
  */
-const patientFetch: Fetch = (input, init) => fetch(input, { dispatcher: withoutLimits, ...init } as RequestInit);
+const patientFetch: Fetch = (input, init) =>
+  // Jest's contexts have fetch, and not what it goes by: there the limits stay.
+  fetch(input, globalDispatcher() === undefined ? init : ({ dispatcher: withoutLimits, ...init } as RequestInit));
 
 const withoutLimits: Dispatcher = {
   dispatch(options, handler) {
-    const global = (globalThis as Record<symbol, unknown>)[Symbol.for('undici.globalDispatcher.1')] as Dispatcher;
-    return global.dispatch({ ...options, headersTimeout: 0, bodyTimeout: 0 }, handler);
+    return globalDispatcher()!.dispatch({ ...options, headersTimeout: 0, bodyTimeout: 0 }, handler);
   },
 };
+
+/** Set when fetch, Headers or the like was first used. */
+function globalDispatcher(): Dispatcher | undefined {
+  return (globalThis as Record<symbol, unknown>)[Symbol.for('undici.globalDispatcher.1')] as Dispatcher | undefined;
+}

@@ -31,7 +31,7 @@ export interface RetryOptions {
   signal?: AbortSignal | undefined;
   /**
    * The same, so many milliseconds after the call began; it rejects with a TimeoutError. Default: never. Requests of genai() have
-   * the SDK's own httpOptions.timeout, which is a time for each try, and abortSignal instead.
+   * the SDK's own httpOptions.timeout, a time for all tries of the request together, and abortSignal instead.
    */
   deadline?: number | undefined;
 }

@@ -27,7 +27,10 @@ export interface StartServerOptions {
   http?: string | undefined;
   /** full (default): what was acknowledged survives the loss of power; normal: the end of the process. */
   durability?: 'full' | 'normal' | undefined;
-  /** The key that keys are sealed with: a value or a file. Default: master.key in the data dir, made on first use. */
+  /**
+   * The key that keys are sealed with: a value or a file. Default: master.key in the data dir, made on first use. The environment counts
+   * only where it is given, as `{ value: process.env.KEYBALANCER_MASTER_KEY }`; undefined is not given.
+   */
   masterKey?: { value?: string | undefined; file?: string | undefined } | undefined;
   /** Serve addresses that other machines can reach, without TLS. Default: false. */
   insecure?: boolean | undefined;
