@@ -15,6 +15,12 @@ export function serverAddress(options: ClientOptions): string | readonly string[
   return socket === undefined ? readOwner(dataDir)?.grpc : `unix:${socket}`;
 }
 
+/** Whether the options lead to a data dir of this machine, or to the socket in one: what has no RPC on a port acts there alone. */
+export function isLocal(options: ClientOptions): boolean {
+  const { address } = readClientConfig(flagsOf(options));
+  return address === undefined || address.startsWith('unix:');
+}
+
 /** Whether somebody listens at the path of a unix socket: its file alone says nothing. */
 export async function listens(socket: string): Promise<boolean> {
   try {

@@ -1,7 +1,9 @@
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { connectOperator } from '../client/operator.ts';
+import type { PastExamination } from '../gen/keybalancer/operator/v1/operator_pb.ts';
 import { readClientConfig } from '../server/config/config.ts';
 import { socketPath } from '../store/data-dir.ts';
-import type { Examination, Maintenance } from '../store/open-store.ts';
+import type { DatabaseDescription, Examination, Maintenance } from '../store/open-store.ts';
 import { CliError, EXIT } from './exit-code.ts';
 import { type ClientOptions, flagsOf } from './options.ts';
 import type { Output } from './output.ts';
@@ -79,11 +81,27 @@ function remoteMaintenance(operator: Operator): Maintenance {
       }
       throw new CliError(EXIT.failed, 'the server ended the copy without a result');
     },
+    async describe() {
+      const { lastBackup, lastCheck, ...found } = await operator.describeDatabase({});
+      return {
+        schemaVersion: found.schemaVersion,
+        durability: found.durability === 'normal' ? 'normal' : 'full',
+        databaseBytes: Number(found.databaseBytes),
+        logBytes: Number(found.logBytes),
+        lastBackup: past(lastBackup),
+        lastCheck: past(lastCheck),
+      };
+    },
     async check() {
       const { result } = await operator.check({});
       return examination(result!);
     },
   };
+}
+
+function past(found: PastExamination | undefined): DatabaseDescription['lastCheck'] {
+  if (found?.endTime === undefined) return undefined;
+  return { endTime: timestampMs(found.endTime), problems: found.problems, keys: Number(found.keys) };
 }
 
 function examination(result: {

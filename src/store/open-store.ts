@@ -4,7 +4,7 @@ import { LeaseIds } from './lease-id.ts';
 import { loadMasterKey, type MasterKeySource } from './master-key.ts';
 import type { Probe } from './probe.ts';
 import { SecretCache } from './secret-cache.ts';
-import { Backups } from './sqlite/backup.ts';
+import { Backups, type DatabaseDescription } from './sqlite/backup.ts';
 import type { Examination } from './sqlite/examine.ts';
 import { openJournal } from './sqlite/open-journal.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
@@ -39,8 +39,10 @@ export interface Maintenance {
   ): Promise<Examination>;
   /** Examines a copy, which is gone afterwards. */
   check(): Promise<Examination>;
+  describe(): Promise<DatabaseDescription>;
 }
 
+export type { DatabaseDescription } from './sqlite/backup.ts';
 export type { Examination } from './sqlite/examine.ts';
 
 /** A store that is open, and what only its owner does with it. */

@@ -114,7 +114,7 @@ test('rows 6, 7 and 10: db-info and memory tell of the database, of what keys ta
   });
   expect(info.databaseBytes).toBeGreaterThan(4096);
   expect((await cli(['db-info'], { env })).stdout).toMatch(
-    /^where\tdata dir .*\nversion\t.*\ndatabase\t.* KiB\nkeys\t3 in 1 pools\nsources\timported 3\nimports\t1, the newest /,
+    /^where\tdata dir .*\nversion\t.*\ndatabase\t.* KiB\nkeys\t3 in 1 pool\nsources\timported 3\nimports\t1, the newest /,
   );
   const memory = JSON.parse((await cli(['memory', '--json'], { env })).stdout);
   expect(memory).toMatchObject({

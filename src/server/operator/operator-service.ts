@@ -1,15 +1,17 @@
 import { create } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { BalancerError, invalidField } from '../../engine/errors.ts';
 import {
   BackUpResponseSchema,
   CheckResponseSchema,
+  DescribeDatabaseResponseSchema,
   type Examination,
   ExaminationSchema,
   type OperatorService,
   ReloadConfigResponseSchema,
   SetLogLevelResponseSchema,
 } from '../../gen/keybalancer/operator/v1/operator_pb.ts';
-import type { Examination as Found, Maintenance } from '../../store/open-store.ts';
+import type { DatabaseDescription, Examination as Found, Maintenance } from '../../store/open-store.ts';
 import { ConfigError } from '../config/config-error.ts';
 import type { LiveConfig } from '../config/live-config.ts';
 import type { ServiceFunctions } from '../service/service-functions.ts';
@@ -29,6 +31,7 @@ export function createOperatorService({
   return {
     backUp: ({ path }) => backUp(maintenance, path),
     check: async () => create(CheckResponseSchema, { result: examinationMessage(await maintenance.check()) }),
+    describeDatabase: async () => databaseMessage(await maintenance.describe()),
     reloadConfig: async () => {
       const { applied, restartNeeded } = refusing(() => configOf(config).reload());
       return create(ReloadConfigResponseSchema, { applied, restartNeeded });
@@ -74,6 +77,18 @@ async function* backUp(maintenance: Maintenance, path: string) {
 
 function examinationMessage({ problems, keys, schemaVersion, sizeBytes }: Found): Examination {
   return create(ExaminationSchema, { problems, keys: BigInt(keys), schemaVersion, sizeBytes: BigInt(sizeBytes) });
+}
+
+function databaseMessage({ databaseBytes, logBytes, lastBackup, lastCheck, ...rest }: DatabaseDescription) {
+  const past = (found: DatabaseDescription['lastCheck']) =>
+    found && { endTime: timestampFromMs(found.endTime), problems: found.problems, keys: BigInt(found.keys) };
+  return create(DescribeDatabaseResponseSchema, {
+    ...rest,
+    databaseBytes: BigInt(databaseBytes),
+    logBytes: BigInt(logBytes),
+    ...(lastBackup && { lastBackup: past(lastBackup)! }),
+    ...(lastCheck && { lastCheck: past(lastCheck)! }),
+  });
 }
 
 function configOf(config: LiveConfig | undefined): LiveConfig {

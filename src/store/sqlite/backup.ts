@@ -4,8 +4,33 @@ import { BalancerError, invalidField } from '../../engine/errors.ts';
 import { reasonOf } from '../data-dir.ts';
 import type { Examination } from './examine.ts';
 import { examineFile } from './examine-file.ts';
+import { MIGRATIONS } from './migrations.ts';
 import type { FileJournal } from './open-journal.ts';
 import type { BackupProgress } from './writer-thread.ts';
+
+/** Names in `meta`. */
+const LAST_BACKUP = 'last_backup';
+const LAST_CHECK = 'last_check';
+
+/** When the database was copied or checked, and what was found. */
+export interface PastExamination {
+  /** Unix milliseconds. */
+  endTime: number;
+  /** How many. */
+  problems: number;
+  keys: number;
+}
+
+/** What a database is, for an operator. */
+export interface DatabaseDescription {
+  schemaVersion: number;
+  durability: 'full' | 'normal';
+  databaseBytes: number;
+  logBytes: number;
+  /** The newest that was in order; undefined: none. */
+  lastBackup: PastExamination | undefined;
+  lastCheck: PastExamination | undefined;
+}
 
 /** Copies of the database of one data dir, made while it is used. */
 export class Backups {
@@ -20,6 +45,22 @@ export class Backups {
     this.#masterKey = masterKey;
   }
 
+  async describe(): Promise<DatabaseDescription> {
+    const { database, log } = this.#journal.fileSizes();
+    const past = async (name: string): Promise<PastExamination | undefined> => {
+      const text = await this.#journal.readMeta(name);
+      return text === undefined ? undefined : (JSON.parse(text) as PastExamination);
+    };
+    return {
+      schemaVersion: MIGRATIONS.length,
+      durability: this.#journal.durability,
+      databaseBytes: database,
+      logBytes: log,
+      lastBackup: await past(LAST_BACKUP),
+      lastCheck: await past(LAST_CHECK),
+    };
+  }
+
   /** A copy that is not in order is taken away again: the problems say why. */
   async backUp(path: string, onProgress: (progress: BackupProgress) => void): Promise<Examination> {
     checkTarget(path);
@@ -29,11 +70,20 @@ export class Backups {
       renameSync(partial, path);
       sync(dirname(path));
     });
+    if (found.problems.length === 0) await this.#remember(LAST_BACKUP, found);
     return found;
   }
 
   async check(): Promise<Examination> {
-    return this.#copy(join(this.#dataDir, 'keybalancer.db.check'), () => {});
+    const found = await this.#copy(join(this.#dataDir, 'keybalancer.db.check'), () => {});
+    await this.#remember(LAST_CHECK, found);
+    return found;
+  }
+
+  /** Whether this can be written is no matter of the copy, which is made. */
+  async #remember(name: string, { problems, keys }: Examination): Promise<void> {
+    const past: PastExamination = { endTime: Date.now(), problems: problems.length, keys };
+    await this.#journal.commit({ meta: { [name]: JSON.stringify(past) } }).catch(() => {});
   }
 
   async #copy(path: string, onProgress: (progress: BackupProgress) => void, keep?: () => void): Promise<Examination> {

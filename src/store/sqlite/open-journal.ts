@@ -21,6 +21,11 @@ export interface JournalOptions {
 
 /** A journal that is a file. */
 export interface FileJournal extends Journal {
+  readonly durability: 'full' | 'normal';
+  /** Bytes of the database, and of the log beside it. */
+  fileSizes(): { database: number; log: number };
+  /** What was committed under a name of `meta`; undefined: nothing. */
+  readMeta(name: string): Promise<string | undefined>;
   /** Copies the database to a file. Rejects with a JournalError; then the file may be there in part. */
   backUp(path: string, onProgress: (progress: BackupProgress) => void): Promise<void>;
 }
@@ -34,7 +39,7 @@ export async function openJournal({ dataDir, durability }: JournalOptions): Prom
     const { storeId, boot } = (await thread.started) as { storeId: string; boot: number };
     const owner = { pid: process.pid, startTime: new Date(startTime).toISOString() };
     writeOwner(dataDir, owner);
-    return new ThreadJournal(thread, dataDir, storeId, boot, (addresses) =>
+    return new ThreadJournal(thread, { dataDir, durability, storeId, boot }, (addresses) =>
       writeOwner(dataDir, { ...owner, ...addresses }),
     );
   } catch (error) {
@@ -47,21 +52,21 @@ export async function openJournal({ dataDir, durability }: JournalOptions): Prom
 class ThreadJournal implements FileJournal {
   readonly storeId: string;
   readonly boot: number;
+  readonly durability: 'full' | 'normal';
   readonly #thread: WriterThread;
   readonly #dataDir: string;
   readonly #announce: (addresses: { grpc?: string; http?: string; socket?: string }) => void;
 
   constructor(
     thread: WriterThread,
-    dataDir: string,
-    storeId: string,
-    boot: number,
+    { dataDir, durability, storeId, boot }: JournalOptions & { storeId: string; boot: number },
     announce: (addresses: object) => void,
   ) {
     this.#thread = thread;
     this.#dataDir = dataDir;
     this.storeId = storeId;
     this.boot = boot;
+    this.durability = durability;
     this.#announce = announce;
   }
 
@@ -85,9 +90,19 @@ class ThreadJournal implements FileJournal {
     return (await this.#thread.call({ method: 'readImports', argument: query })) as ImportRow[];
   }
 
+  async readMeta(name: string): Promise<string | undefined> {
+    return (await this.#thread.call({ method: 'readMeta', argument: name })) as string | undefined;
+  }
+
   async sizeBytes(): Promise<number> {
+    const { database, log } = this.fileSizes();
+    return database + log;
+  }
+
+  fileSizes(): { database: number; log: number } {
     const path = databasePath(this.#dataDir);
-    return [path, `${path}-wal`].reduce((sum, each) => sum + (statSync(each, { throwIfNoEntry: false })?.size ?? 0), 0);
+    const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+    return { database: sizeOf(path), log: sizeOf(`${path}-wal`) };
   }
 
   async backUp(path: string, onProgress: (progress: BackupProgress) => void): Promise<void> {

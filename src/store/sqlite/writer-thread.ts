@@ -8,6 +8,7 @@ export type WriterCall =
   | { method: 'commit'; argument: PassedRows }
   | { method: 'readSecret'; argument: number }
   | { method: 'readImports'; argument: { pool: string; before: number; limit: number } }
+  | { method: 'readMeta'; argument: string }
   | { method: 'backUp'; argument: string }
   | { method: 'loadNext' | 'close'; argument: undefined };
 
@@ -73,6 +74,8 @@ function perform(writer: Writer, loading: Generator<Rows>, call: Exclude<WriterC
       return writer.readSecret(call.argument);
     case 'readImports':
       return writer.readImports(call.argument);
+    case 'readMeta':
+      return writer.readMeta(call.argument);
     case 'loadNext': {
       const next = loading.next();
       return next.done ? undefined : next.value;

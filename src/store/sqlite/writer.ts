@@ -87,6 +87,12 @@ export class Writer {
     }
   }
 
+  /** undefined: there is no such name. */
+  readMeta(name: string): string | undefined {
+    const row = this.#prepared('SELECT value FROM meta WHERE name = ?').get(name) as { value: string } | undefined;
+    return row?.value;
+  }
+
   readSecret(ordinal: number): Uint8Array | undefined {
     const row = this.#prepared('SELECT sealed FROM key_secrets WHERE ordinal = ?').get(ordinal);
     return (row as { sealed: Uint8Array } | undefined)?.sealed;

@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file keybalancer/operator/v1/operator.proto.
  */
 export const file_keybalancer_operator_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("CiZrZXliYWxhbmNlci9vcGVyYXRvci92MS9vcGVyYXRvci5wcm90bxIXa2V5YmFsYW5jZXIub3BlcmF0b3IudjEiHQoNQmFja1VwUmVxdWVzdBIMCgRwYXRoGAEgASgJInEKDkJhY2tVcFJlc3BvbnNlEhQKDGNvcGllZF9ieXRlcxgBIAEoAxITCgt0b3RhbF9ieXRlcxgCIAEoAxI0CgZyZXN1bHQYAyABKAsyJC5rZXliYWxhbmNlci5vcGVyYXRvci52MS5FeGFtaW5hdGlvbiIOCgxDaGVja1JlcXVlc3QiRQoNQ2hlY2tSZXNwb25zZRI0CgZyZXN1bHQYASABKAsyJC5rZXliYWxhbmNlci5vcGVyYXRvci52MS5FeGFtaW5hdGlvbiJZCgtFeGFtaW5hdGlvbhIQCghwcm9ibGVtcxgBIAMoCRIMCgRrZXlzGAIgASgDEhYKDnNjaGVtYV92ZXJzaW9uGAMgASgFEhIKCnNpemVfYnl0ZXMYBCABKAMiFQoTUmVsb2FkQ29uZmlnUmVxdWVzdCI/ChRSZWxvYWRDb25maWdSZXNwb25zZRIPCgdhcHBsaWVkGAEgAygJEhYKDnJlc3RhcnRfbmVlZGVkGAIgAygJIiMKElNldExvZ0xldmVsUmVxdWVzdBINCgVsZXZlbBgBIAEoCSItChNTZXRMb2dMZXZlbFJlc3BvbnNlEhYKDnByZXZpb3VzX2xldmVsGAEgASgJMp0DCg9PcGVyYXRvclNlcnZpY2USWwoGQmFja1VwEiYua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuQmFja1VwUmVxdWVzdBonLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkJhY2tVcFJlc3BvbnNlMAESVgoFQ2hlY2sSJS5rZXliYWxhbmNlci5vcGVyYXRvci52MS5DaGVja1JlcXVlc3QaJi5rZXliYWxhbmNlci5vcGVyYXRvci52MS5DaGVja1Jlc3BvbnNlEmsKDFJlbG9hZENvbmZpZxIsLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlJlbG9hZENvbmZpZ1JlcXVlc3QaLS5rZXliYWxhbmNlci5vcGVyYXRvci52MS5SZWxvYWRDb25maWdSZXNwb25zZRJoCgtTZXRMb2dMZXZlbBIrLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlNldExvZ0xldmVsUmVxdWVzdBosLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlNldExvZ0xldmVsUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("CiZrZXliYWxhbmNlci9vcGVyYXRvci92MS9vcGVyYXRvci5wcm90bxIXa2V5YmFsYW5jZXIub3BlcmF0b3IudjEiHQoNQmFja1VwUmVxdWVzdBIMCgRwYXRoGAEgASgJInEKDkJhY2tVcFJlc3BvbnNlEhQKDGNvcGllZF9ieXRlcxgBIAEoAxITCgt0b3RhbF9ieXRlcxgCIAEoAxI0CgZyZXN1bHQYAyABKAsyJC5rZXliYWxhbmNlci5vcGVyYXRvci52MS5FeGFtaW5hdGlvbiIOCgxDaGVja1JlcXVlc3QiRQoNQ2hlY2tSZXNwb25zZRI0CgZyZXN1bHQYASABKAsyJC5rZXliYWxhbmNlci5vcGVyYXRvci52MS5FeGFtaW5hdGlvbiJZCgtFeGFtaW5hdGlvbhIQCghwcm9ibGVtcxgBIAMoCRIMCgRrZXlzGAIgASgDEhYKDnNjaGVtYV92ZXJzaW9uGAMgASgFEhIKCnNpemVfYnl0ZXMYBCABKAMiGQoXRGVzY3JpYmVEYXRhYmFzZVJlcXVlc3Qi7gEKGERlc2NyaWJlRGF0YWJhc2VSZXNwb25zZRIWCg5zY2hlbWFfdmVyc2lvbhgBIAEoBRISCgpkdXJhYmlsaXR5GAIgASgJEhYKDmRhdGFiYXNlX2J5dGVzGAMgASgDEhEKCWxvZ19ieXRlcxgEIAEoAxI9CgtsYXN0X2JhY2t1cBgFIAEoCzIoLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlBhc3RFeGFtaW5hdGlvbhI8CgpsYXN0X2NoZWNrGAYgASgLMigua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuUGFzdEV4YW1pbmF0aW9uIl8KD1Bhc3RFeGFtaW5hdGlvbhIsCghlbmRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcHJvYmxlbXMYAiABKAUSDAoEa2V5cxgDIAEoAyIVChNSZWxvYWRDb25maWdSZXF1ZXN0Ij8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEg8KB2FwcGxpZWQYASADKAkSFgoOcmVzdGFydF9uZWVkZWQYAiADKAkiIwoSU2V0TG9nTGV2ZWxSZXF1ZXN0Eg0KBWxldmVsGAEgASgJIi0KE1NldExvZ0xldmVsUmVzcG9uc2USFgoOcHJldmlvdXNfbGV2ZWwYASABKAkylgQKD09wZXJhdG9yU2VydmljZRJbCgZCYWNrVXASJi5rZXliYWxhbmNlci5vcGVyYXRvci52MS5CYWNrVXBSZXF1ZXN0Gicua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuQmFja1VwUmVzcG9uc2UwARJWCgVDaGVjaxIlLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkNoZWNrUmVxdWVzdBomLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkNoZWNrUmVzcG9uc2USdwoQRGVzY3JpYmVEYXRhYmFzZRIwLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkRlc2NyaWJlRGF0YWJhc2VSZXF1ZXN0GjEua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuRGVzY3JpYmVEYXRhYmFzZVJlc3BvbnNlEmsKDFJlbG9hZENvbmZpZxIsLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlJlbG9hZENvbmZpZ1JlcXVlc3QaLS5rZXliYWxhbmNlci5vcGVyYXRvci52MS5SZWxvYWRDb25maWdSZXNwb25zZRJoCgtTZXRMb2dMZXZlbBIrLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlNldExvZ0xldmVsUmVxdWVzdBosLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlNldExvZ0xldmVsUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message keybalancer.operator.v1.BackUpRequest
@@ -131,6 +133,100 @@ export const ExaminationSchema: GenMessage<Examination> = /*@__PURE__*/
   messageDesc(file_keybalancer_operator_v1_operator, 4);
 
 /**
+ * @generated from message keybalancer.operator.v1.DescribeDatabaseRequest
+ */
+export type DescribeDatabaseRequest = Message<"keybalancer.operator.v1.DescribeDatabaseRequest"> & {
+};
+
+/**
+ * Describes the message keybalancer.operator.v1.DescribeDatabaseRequest.
+ * Use `create(DescribeDatabaseRequestSchema)` to create a new message.
+ */
+export const DescribeDatabaseRequestSchema: GenMessage<DescribeDatabaseRequest> = /*@__PURE__*/
+  messageDesc(file_keybalancer_operator_v1_operator, 5);
+
+/**
+ * @generated from message keybalancer.operator.v1.DescribeDatabaseResponse
+ */
+export type DescribeDatabaseResponse = Message<"keybalancer.operator.v1.DescribeDatabaseResponse"> & {
+  /**
+   * @generated from field: int32 schema_version = 1;
+   */
+  schemaVersion: number;
+
+  /**
+   * What a commit survives: "full", the loss of power; "normal", the end of the process.
+   *
+   * @generated from field: string durability = 2;
+   */
+  durability: string;
+
+  /**
+   * @generated from field: int64 database_bytes = 3;
+   */
+  databaseBytes: bigint;
+
+  /**
+   * Of the log beside the database, which SQLite takes in by itself.
+   *
+   * @generated from field: int64 log_bytes = 4;
+   */
+  logBytes: bigint;
+
+  /**
+   * The newest backup that was in order. Absent: none was made of this database.
+   *
+   * @generated from field: keybalancer.operator.v1.PastExamination last_backup = 5;
+   */
+  lastBackup?: PastExamination | undefined;
+
+  /**
+   * The newest check. Absent: none was made.
+   *
+   * @generated from field: keybalancer.operator.v1.PastExamination last_check = 6;
+   */
+  lastCheck?: PastExamination | undefined;
+};
+
+/**
+ * Describes the message keybalancer.operator.v1.DescribeDatabaseResponse.
+ * Use `create(DescribeDatabaseResponseSchema)` to create a new message.
+ */
+export const DescribeDatabaseResponseSchema: GenMessage<DescribeDatabaseResponse> = /*@__PURE__*/
+  messageDesc(file_keybalancer_operator_v1_operator, 6);
+
+/**
+ * @generated from message keybalancer.operator.v1.PastExamination
+ */
+export type PastExamination = Message<"keybalancer.operator.v1.PastExamination"> & {
+  /**
+   * When it ended.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 1;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * What was found wrong: how many problems.
+   *
+   * @generated from field: int32 problems = 2;
+   */
+  problems: number;
+
+  /**
+   * @generated from field: int64 keys = 3;
+   */
+  keys: bigint;
+};
+
+/**
+ * Describes the message keybalancer.operator.v1.PastExamination.
+ * Use `create(PastExaminationSchema)` to create a new message.
+ */
+export const PastExaminationSchema: GenMessage<PastExamination> = /*@__PURE__*/
+  messageDesc(file_keybalancer_operator_v1_operator, 7);
+
+/**
  * @generated from message keybalancer.operator.v1.ReloadConfigRequest
  */
 export type ReloadConfigRequest = Message<"keybalancer.operator.v1.ReloadConfigRequest"> & {
@@ -141,7 +237,7 @@ export type ReloadConfigRequest = Message<"keybalancer.operator.v1.ReloadConfigR
  * Use `create(ReloadConfigRequestSchema)` to create a new message.
  */
 export const ReloadConfigRequestSchema: GenMessage<ReloadConfigRequest> = /*@__PURE__*/
-  messageDesc(file_keybalancer_operator_v1_operator, 5);
+  messageDesc(file_keybalancer_operator_v1_operator, 8);
 
 /**
  * @generated from message keybalancer.operator.v1.ReloadConfigResponse
@@ -167,7 +263,7 @@ export type ReloadConfigResponse = Message<"keybalancer.operator.v1.ReloadConfig
  * Use `create(ReloadConfigResponseSchema)` to create a new message.
  */
 export const ReloadConfigResponseSchema: GenMessage<ReloadConfigResponse> = /*@__PURE__*/
-  messageDesc(file_keybalancer_operator_v1_operator, 6);
+  messageDesc(file_keybalancer_operator_v1_operator, 9);
 
 /**
  * @generated from message keybalancer.operator.v1.SetLogLevelRequest
@@ -186,7 +282,7 @@ export type SetLogLevelRequest = Message<"keybalancer.operator.v1.SetLogLevelReq
  * Use `create(SetLogLevelRequestSchema)` to create a new message.
  */
 export const SetLogLevelRequestSchema: GenMessage<SetLogLevelRequest> = /*@__PURE__*/
-  messageDesc(file_keybalancer_operator_v1_operator, 7);
+  messageDesc(file_keybalancer_operator_v1_operator, 10);
 
 /**
  * @generated from message keybalancer.operator.v1.SetLogLevelResponse
@@ -205,7 +301,7 @@ export type SetLogLevelResponse = Message<"keybalancer.operator.v1.SetLogLevelRe
  * Use `create(SetLogLevelResponseSchema)` to create a new message.
  */
 export const SetLogLevelResponseSchema: GenMessage<SetLogLevelResponse> = /*@__PURE__*/
-  messageDesc(file_keybalancer_operator_v1_operator, 8);
+  messageDesc(file_keybalancer_operator_v1_operator, 11);
 
 /**
  * What only whoever may read the data dir can ask of its owner. Served on the unix socket in the data dir and on no port:
@@ -237,6 +333,16 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof CheckRequestSchema;
     output: typeof CheckResponseSchema;
+  },
+  /**
+   * What the database is, and when it was last copied and checked. Reads no more than a few pages of it.
+   *
+   * @generated from rpc keybalancer.operator.v1.OperatorService.DescribeDatabase
+   */
+  describeDatabase: {
+    methodKind: "unary";
+    input: typeof DescribeDatabaseRequestSchema;
+    output: typeof DescribeDatabaseResponseSchema;
   },
   /**
    * Reads flags, environment and config file again, and applies what can change while the server runs. A configuration that
