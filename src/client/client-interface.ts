@@ -28,8 +28,9 @@ export interface KeyBalancer extends AsyncDisposable {
   /**
    * Runs fn with a leased key, and again with others while Gemini's failures say that it helps. Every lease is reported.
    * Rejects with Gemini's own error, `attempts` on it; with what fn threw of its own, what its other clients met included;
-   * with the signal's reason; or with a KeyBalancerError when no key could be had. Leases name the `model` of the client's options.
-   * Where fn names a file or the like that is not of the key's project, it is run again with a key of that project, which costs no retry.
+   * with the signal's reason; or with a KeyBalancerError when no key could be had, or, ANSWER_LOST, when something may have been made of
+   * which Gemini's answer broke off: fn is not run again then. Leases name the `model` of the client's options. Where fn names a file or
+   * the like that is not of the key's project, it is run again with a key of that project, which costs no retry.
    */
   executeWithRetry<A extends unknown[], T>(fn: GeminiFunction<A, T>, ...args: A): Promise<T>;
   /** The function that does so each time it is called. What its options leave out is as the client has it. */

@@ -29,7 +29,10 @@ export class KeyBalancerError extends Error {
   override readonly name = 'KeyBalancerError';
   /** What kind of failure it is: RESOURCE_EXHAUSTED and UNAVAILABLE pass, INVALID_ARGUMENT does not. */
   readonly code: StatusName;
-  /** Why. BALANCER_AWAY and OPERATION_CANCELLED come from the client, the others from the balancer. */
+  /**
+   * Why. BALANCER_AWAY, OPERATION_CANCELLED and ANSWER_LOST come from the client, the others from the balancer. ANSWER_LOST: what Gemini was
+   * asked to make may be there, but its answer broke off; it is not asked for again.
+   */
   readonly reason: ReasonName;
   /** Milliseconds until a repeat can succeed; undefined: unknown. */
   readonly retryAfterMs: number | undefined;

@@ -192,6 +192,7 @@ class LeasedCall {
     this.#failure = ending;
     const errorClass = classOf(told);
     this.#retries.attempts.push({ keyId, errorClass, latencyMs });
+    if (watch.lostAnswer) throw this.#geminis(ending.thrown);
     const named = await watch.failedNaming(error?.httpStatus);
     const again =
       named !== undefined && isElsewhere(errorClass, named)

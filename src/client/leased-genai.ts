@@ -5,7 +5,7 @@ import { fetchOf } from './fetch-of.ts';
 import { errorBody } from './genai/error-body.ts';
 import { liveWithKey } from './genai/live-socket.ts';
 import { inPlainEnvironment } from './genai/plain-environment.ts';
-import { checkCalls } from './genai/sdk-clients.ts';
+import { checkCalls, withoutOwnRetries } from './genai/sdk-clients.ts';
 import { maskKeys } from './mask-keys.ts';
 import type { RequestWatch } from './request-watch.ts';
 
@@ -47,6 +47,7 @@ export function leasedGenAI(
       }),
   );
   checkCalls(ai);
+  withoutOwnRetries(ai);
   watchSessions(ai.live, apiKey, watch);
   watchSessions(ai.live.music, apiKey, watch);
   giveKey(ai, apiKey, watch);

@@ -17,7 +17,8 @@ export type LastRequest =
 /** A request that failed: by its answer, by its want of one or of a part of it, or by an error within an answer that began well. */
 export type FailedRequest =
   | { by: 'answer'; at: number; status: number; facts: RequestFacts; errorBody: Promise<string> }
-  | { by: 'silence'; at: number }
+  /** `lost`: after Gemini took it, so that what it was to make may be there. */
+  | { by: 'silence'; at: number; lost: boolean }
   | { by: 'stream'; at: number; said: string };
 
 /** Failures that are remembered: fn may make many requests. */
@@ -62,20 +63,25 @@ export class RequestWatch {
       this.#lastStartedAt = startedAt;
       this.startedAt ??= startedAt;
       this.#timeoutS = timeoutOf(input, init);
+      const ended = joinedSignal(signal, input, init);
+      let facts: RequestFacts;
+      let response: Response;
       try {
-        const joined = signal === undefined ? init : { ...init, signal: eitherOf(signal, input, init) };
-        const request = await outgoing(input, joined);
+        const request = await outgoing(input, ended === undefined ? init : { ...init, signal: ended });
         const { url, method, headers, text } = request;
-        const facts = requestFacts(url, method, headers.get('accept') ?? '', text);
-        const response = await request.send(inner, apiKey);
-        return this.#answered(response, facts, apiKey, startedAt);
+        facts = requestFacts(url, method, headers.get('accept') ?? '', text);
+        response = await request.send(inner, apiKey);
       } catch (error) {
-        this.open--;
-        this.last = { answered: false, error };
-        this.#failed({ by: 'silence', at: performance.now() });
+        this.#brokeOff(error, false);
         throw error;
       }
+      return this.#answered(response, facts, { apiKey, signal: ended, startedAt });
     };
+  }
+
+  /** Whether Gemini may have made something of which the function does not know. A repeat of the function might make it twice. */
+  get lostAnswer(): boolean {
+    return this.failures.some((failure) => failure.by === 'silence' && failure.lost);
   }
 
   /**
@@ -94,44 +100,61 @@ export class RequestWatch {
     return { ...facts, status, body: await errorBody };
   }
 
-  #answered(response: Response, facts: RequestFacts, apiKey: string, startedAt: number): Response {
+  async #answered(
+    response: Response,
+    facts: RequestFacts,
+    { apiKey, signal, startedAt }: { apiKey: string; signal: AbortSignal | undefined; startedAt: number },
+  ): Promise<Response> {
     const { ok, status, headers } = response;
-    const errorBody = ok ? undefined : bodyOf(response);
-    this.last = { answered: true, status, errorBody };
-    if (errorBody !== undefined) {
+    if (!ok) {
+      const errorBody = bodyOf(response);
+      this.last = { answered: true, status, errorBody };
       this.open--;
       this.#failed({ by: 'answer', at: performance.now(), status, facts, errorBody });
       return response;
     }
-    this.failures = this.failures.filter(({ at }) => at > startedAt);
     this.#learned(learnedNames(facts, headers, ''));
     if (!(response instanceof Response)) {
       // An own fetch with responses of its own: what becomes of the body is not seen.
-      this.open--;
       this.unseen = true;
-      return response;
+      return this.#begun(response, startedAt, true);
     }
-    if (response.body === null) {
-      this.open--;
-      return response;
-    }
+    if (response.body === null) return this.#begun(response, startedAt, true);
     const answer = answerTo(facts, response, apiKey);
-    return answer.handOn(
-      (end) => {
-        this.open--;
+    const shown = (end: AnswerEnd): unknown => shownEnd(end, facts, { apiKey, aborted: signal?.aborted ?? false });
+    if (facts.creates && facts.answer === 'message') {
+      const end = await answer.begin();
+      if (end?.by === 'whole') {
         this.#learned(learnedNames(facts, headers, answer.start));
-        this.#over(end);
-      },
-      (end) => shownEnd(end, apiKey),
-    );
+        return this.#begun(answer.whole(), startedAt, true);
+      }
+      if (end !== undefined) {
+        const error = shown(end);
+        this.#brokeOff(error, true);
+        throw error;
+      }
+    }
+    const handed = answer.handOn((end) => {
+      this.#learned(learnedNames(facts, headers, answer.start));
+      if (end.by === 'silence') return this.#brokeOff(end.error, facts.creates);
+      this.open--;
+      if (end.by === 'error') this.#failed({ by: 'stream', at: performance.now(), said: end.body });
+    }, shown);
+    return this.#begun(handed, startedAt, false);
   }
 
-  /** Nothing more will come of an answer that began well. */
-  #over(end: AnswerEnd): void {
-    if (end.by === 'error') this.#failed({ by: 'stream', at: performance.now(), said: end.body });
-    if (end.by !== 'silence') return;
-    this.last = { answered: false, error: end.error };
-    this.#failed({ by: 'silence', at: performance.now() });
+  /** An answer that is good as far as it was seen. `over`: nothing more of it will be. */
+  #begun(response: Response, startedAt: number, over: boolean): Response {
+    this.last = { answered: true, status: response.status, errorBody: undefined };
+    this.failures = this.failures.filter(({ at }) => at > startedAt);
+    if (over) this.open--;
+    return response;
+  }
+
+  #brokeOff(error: unknown, lost: boolean): void {
+    this.open--;
+    this.last = { answered: false, error };
+    this.#failed({ by: 'silence', at: performance.now(), lost });
   }
 
   #failed(failure: FailedRequest): void {
@@ -139,9 +162,13 @@ export class RequestWatch {
   }
 }
 
-function eitherOf(signal: AbortSignal, input: Parameters<Fetch>[0], init: RequestInit | undefined): AbortSignal {
+function joinedSignal(
+  signal: AbortSignal | undefined,
+  input: Parameters<Fetch>[0],
+  init: RequestInit | undefined,
+): AbortSignal | undefined {
   const own = init?.signal ?? (input instanceof Request ? input.signal : undefined);
-  return own === undefined ? signal : AbortSignal.any([signal, own]);
+  return own === undefined || signal === undefined ? (own ?? signal) : AbortSignal.any([signal, own]);
 }
 
 /** A copy of an error's body: small, and the SDK reads the response itself. */

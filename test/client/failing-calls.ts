@@ -88,9 +88,7 @@ async function stream(ai: GoogleGenAI, model: string): Promise<string> {
 }
 
 async function interact(ai: GoogleGenAI, model: string): Promise<string> {
-  // By itself it would try the same key again and again.
-  const answer = await ai.interactions.create({ model, input: contents }, { retries: { strategy: 'none' } });
-  return answer.output_text ?? '';
+  return (await ai.interactions.create({ model, input: contents })).output_text ?? '';
 }
 
 async function live(ai: GoogleGenAI, model: string): Promise<string> {

@@ -1,5 +1,6 @@
 import { redact } from '../../gemini/redact.ts';
 import { Answer, type AnswerEnd } from './answer.ts';
+import { answerLost } from './answer-lost.ts';
 import type { RequestFacts } from './request-facts.ts';
 import { streamError } from './try-outcome.ts';
 
@@ -21,8 +22,13 @@ export function answerTo(
   });
 }
 
-/** What the reader of an answer gets to see of an end that leaves it without the rest. */
-export function shownEnd(end: AnswerEnd, apiKey: string): unknown {
+/** What the reader of an answer gets to see of an end that leaves it without the rest. `aborted`: whether somebody wanted that. */
+export function shownEnd(
+  end: AnswerEnd,
+  { creates, method }: Pick<RequestFacts, 'creates' | 'method'>,
+  { apiKey, aborted }: { apiKey: string; aborted: boolean },
+): unknown {
   if (end.by === 'error') return streamError(end.body, apiKey);
-  return end.by === 'silence' ? end.error : new TypeError('terminated');
+  const error = end.by === 'silence' ? end.error : new TypeError('terminated');
+  return creates && !aborted ? answerLost(method, error) : error;
 }

@@ -106,17 +106,17 @@ export class Answer {
     return responseLike(this.#response, body);
   }
 
-  /** `ended` is called once. `failed` says what the reader gets to see. */
-  handOn(ended: (end: AnswerEnd) => void, failed: (end: AnswerEnd) => unknown): Response {
+  /** `ended` is called once, and its promise, if it gives one, waited for. `failed` says what the reader gets to see then. */
+  handOn(ended: (end: AnswerEnd) => void | Promise<void>, failed: (end: AnswerEnd) => unknown): Response {
     let over = false;
-    const finish = (end: AnswerEnd): void => {
+    const finish = (end: AnswerEnd): void | Promise<void> => {
       if (over) return;
       over = true;
-      ended(end);
+      return ended(end);
     };
     const leave = (reason: unknown): Promise<void> | undefined => {
       const error = this.#events?.error;
-      finish(error === undefined ? { by: 'left' } : { by: 'error', body: error });
+      void finish(error === undefined ? { by: 'left' } : { by: 'error', body: error });
       return this.#reader?.cancel(reason).catch(() => undefined);
     };
     const stream = new ReadableStream<Uint8Array>(
@@ -127,7 +127,7 @@ export class Answer {
           // Nothing to show, such as the rest of a part that an error cut: what comes next, then.
           if (bytes !== undefined && this.#end === undefined) return controller.enqueue(new Uint8Array(0));
           const end = this.#end ?? { by: 'whole' };
-          finish(end);
+          await finish(end);
           if (end.by === 'whole' || (end.by === 'error' && this.#options.shown === undefined)) controller.close();
           else controller.error(failed(end));
         },

@@ -1,12 +1,13 @@
 import { performance } from 'node:perf_hooks';
 import type { Lease, ReportResultResponse } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import { type Attempt, attachAttempts } from '../attempts.ts';
+import { attachAttempts } from '../attempts.ts';
 import type { Balancer } from '../balancer.ts';
 import { KeyBalancerError } from '../errors.ts';
 import { NoResponseError } from '../fetch-of.ts';
 import { HeldLease } from '../held-lease.ts';
 import { maskKeys } from '../mask-keys.ts';
 import type { Reports } from '../reports.ts';
+import { unlessAborted } from '../unless-aborted.ts';
 import type { Answer, AnswerEnd } from './answer.ts';
 import { answerTo, shownEnd } from './answer-to.ts';
 import { callScope } from './call-scope.ts';
@@ -80,11 +81,16 @@ export class LeasedRequest {
   }
 
   async response(): Promise<Response> {
-    for (;;) {
-      const lease = await this.#lease();
-      if (lease === undefined) return this.#end();
-      const response = await this.#try(lease);
-      if (response !== undefined) return response;
+    try {
+      for (;;) {
+        const lease = await this.#lease();
+        if (lease === undefined) return this.#end();
+        const response = await this.#try(lease);
+        if (response !== undefined) return response;
+      }
+    } catch (error) {
+      this.#tellScope();
+      throw error;
     }
   }
 
@@ -124,7 +130,8 @@ export class LeasedRequest {
     } catch (error) {
       held.letGo();
       const latencyMs = performance.now() - startedAt;
-      return this.#failed(lease, { by: 'silence', error }, 0, latencyMs, { thrown: error });
+      const mayRepeat = !(error instanceof NoResponseError);
+      return this.#failed(lease, { by: 'silence', error }, { status: 0, latencyMs }, { thrown: error }, mayRepeat);
     }
     const headersMs = performance.now() - startedAt;
     const { status } = response;
@@ -132,7 +139,7 @@ export class LeasedRequest {
       const { text, ending } = await errorBody(response, apiKey);
       held.letGo();
       const latencyMs = performance.now() - startedAt;
-      return this.#failed(lease, { by: 'error', body: text }, status, latencyMs, { response: ending });
+      return this.#failed(lease, { by: 'error', body: text }, { status, latencyMs }, { response: ending });
     }
     if (!(response instanceof Response)) {
       // An own fetch with responses of its own: what becomes of the body is not seen.
@@ -146,7 +153,7 @@ export class LeasedRequest {
       return answer.handOn(
         (final) => {
           held.letGo();
-          this.#over(lease, response, answer, final, headersMs + answer.readMs);
+          return this.#over(lease, response, answer, final, headersMs + answer.readMs);
         },
         (final) => this.#shown(final, apiKey),
       );
@@ -154,10 +161,14 @@ export class LeasedRequest {
     held.letGo();
     const latencyMs = headersMs + answer.readMs;
     if (end.by === 'whole' || end.by === 'left') {
-      this.#over(lease, response, answer, end, latencyMs);
+      void this.#over(lease, response, answer, end, latencyMs);
       return answer.whole();
     }
-    return this.#failed(lease, end, status, latencyMs, this.#endingOf(end, answer, apiKey));
+    if (this.#facts.creates && end.by !== 'error') {
+      const error = this.#shown(end, apiKey);
+      return this.#failed(lease, { by: 'silence', error }, { status, latencyMs }, { thrown: error }, false);
+    }
+    return this.#failed(lease, end, { status, latencyMs }, this.#endingOf(end, answer, apiKey));
   }
 
   /** What the SDK would be given for an answer that failed as it began. */
@@ -178,24 +189,18 @@ export class LeasedRequest {
 
   /** What the reader of a stream gets to see of its end. */
   #shown(end: AnswerEnd, apiKey: string): unknown {
-    const masked = maskKeys(shownEnd(end, apiKey), this.#apiKeys);
+    const aborted = this.#request.signal?.aborted ?? false;
+    const masked = maskKeys(shownEnd(end, this.#facts, { apiKey, aborted }), this.#apiKeys);
     if (this.#retries.attempts.length > 0) attachAttempts(masked, this.#retries.attempts);
     return masked;
   }
 
-  /** An answer that began well is over: nobody waits for its report. */
-  #over(lease: Lease, response: Response, answer: Answer, end: AnswerEnd, latencyMs: number): void {
+  /** An answer that began well is over. Its reader waits only for the report of one that failed, whose class its error has. */
+  async #over(lease: Lease, response: Response, answer: Answer, end: AnswerEnd, latencyMs: number): Promise<void> {
     this.#context.origins.remember(learnedNames(this.#facts, response.headers, answer.start), lease);
     const figures = { status: response.status, latencyMs, usage: answer.usage() };
-    if (end.by === 'whole' || end.by === 'left') {
-      this.#succeeded(lease, figures);
-      return;
-    }
-    const attempt: Attempt = { keyId: lease.keyId, errorClass: 'UNKNOWN', latencyMs: Math.round(latencyMs) };
-    this.#retries.attempts.push(attempt);
-    void this.#reported(lease, end, figures).then((told) => {
-      attempt.errorClass = classOf(told);
-    });
+    if (end.by === 'whole' || end.by === 'left') this.#succeeded(lease, figures);
+    else await this.#tried(lease, end, figures);
   }
 
   #succeeded(lease: Lease, figures: TryFigures): void {
@@ -203,35 +208,36 @@ export class LeasedRequest {
     this.#tryReports.succeeded(lease, figures);
   }
 
-  #reported(lease: Lease, failure: Failure, figures: TryFigures): Promise<ReportResultResponse | undefined> {
-    const { apiKey } = lease;
-    const error = errorOf(failure, { apiKey, status: figures.status, cancelled: this.#wasCancelled() });
-    return this.#tryReports.failed(lease, error, figures);
+  /** Reports a try that failed, and notes it. The balancer's answer; undefined: whoever left waits for none. */
+  async #tried(lease: Lease, failure: Failure, figures: TryFigures): Promise<ReportResultResponse | undefined> {
+    const { apiKey, keyId } = lease;
+    const { signal } = this.#request;
+    const cancelled = this.#wasCancelled();
+    const error = errorOf(failure, { apiKey, status: figures.status, cancelled });
+    const reporting = this.#tryReports.failed(lease, error, figures);
+    const told = await unlessAborted(reporting, signal).catch(() => undefined);
+    const isAbort = signal?.aborted && failure.by === 'silence';
+    const errorClass = told === undefined && isAbort ? (cancelled ? 'CANCELLED' : 'TIMEOUT') : classOf(told);
+    this.#retries.attempts.push({ keyId, errorClass, latencyMs: Math.round(figures.latencyMs) });
+    return told;
   }
 
   /** Reports a try that failed before the SDK had anything of it. undefined: another follows. */
   async #failed(
     lease: Lease,
     failure: Failure,
-    status: number,
-    latencyMs: number,
+    figures: TryFigures,
     ending: Ending,
+    mayRepeat = true,
   ): Promise<Response | undefined> {
-    const { signal, replayable } = this.#request;
-    const reporting = this.#reported(lease, failure, { status, latencyMs });
     this.#ending = ending;
-    // Whoever left waits for nothing.
-    if (signal?.aborted) return this.#end();
-    const told = await reporting;
-    const { keyId } = lease;
-    const errorClass = classOf(told);
-    this.#retries.attempts.push({ keyId, errorClass, latencyMs: Math.round(latencyMs) });
-    const isCallersMistake = failure.by === 'silence' && failure.error instanceof NoResponseError;
-    if (!replayable || isCallersMistake || signal?.aborted) return this.#end();
-    const { resources } = this.#facts;
-    const again = isElsewhere(errorClass, { ...this.#facts, status, body: failure.by === 'error' ? failure.body : '' })
-      ? this.#resources.follow(lease, resources, told)
-      : await this.#retries.follow(told, keyId);
+    const told = await this.#tried(lease, failure, figures);
+    if (!mayRepeat || !this.#request.replayable || this.#request.signal?.aborted) return this.#end();
+    const { status } = figures;
+    const failed = { ...this.#facts, status, body: failure.by === 'error' ? failure.body : '' };
+    const again = isElsewhere(classOf(told), failed)
+      ? this.#resources.follow(lease, this.#facts.resources, told)
+      : await this.#retries.follow(told, lease.keyId);
     return again ? undefined : this.#end();
   }
 
@@ -244,7 +250,7 @@ export class LeasedRequest {
 
   /** Gives the SDK Gemini's last word. */
   async #end(): Promise<Response> {
-    if (this.#scope !== undefined) this.#scope.attempts = this.#retries.attempts;
+    this.#tellScope();
     const ending = this.#ending!;
     if ('response' in ending) {
       attachAttempts(ending.error, this.#retries.attempts);
@@ -253,6 +259,10 @@ export class LeasedRequest {
     const masked = maskKeys(ending.thrown, this.#apiKeys);
     if (this.#retries.attempts.length > 0) attachAttempts(masked, this.#retries.attempts);
     throw masked;
+  }
+
+  #tellScope(): void {
+    if (this.#scope !== undefined) this.#scope.attempts = this.#retries.attempts;
   }
 
   /** The SDK aborts alike for its caller and for its own time limit; only the time that passed tells them apart. */

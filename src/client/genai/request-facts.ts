@@ -29,6 +29,8 @@ export interface RequestFacts {
   aboutResource: boolean;
   /** Whether the answer may tell of resources. A model's words may look like a name. */
   tellsResources: boolean;
+  /** Whether it may make something that stays, such as a batch: once Gemini took it, a repeat might make that twice. */
+  creates: boolean;
   /** Of the prompt; 0: none to speak of. */
   estimatedTokens: number;
 }
@@ -37,6 +39,9 @@ export interface RequestFacts {
 const LIMITED_BY_MODEL =
   /^(?:generateContent|streamGenerateContent|predict|predictLongRunning|embedContent|batchEmbedContents|batchGenerateContent|asyncBatchEmbedContent|generateAnswer)$/;
 const GENERATES = /^(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$/;
+/** Verbs of POST that leave nothing behind, or nothing more when they are repeated. */
+const MAKES_NOTHING =
+  /^(?:generateContent|streamGenerateContent|generateAnswer|countTokens|computeTokens|embedContent|batchEmbedContents|predict|cancel)$/;
 /** Longest body that is searched, in UTF-16 units: Gemini takes 20 MB in a request. */
 const MOST_SEARCHED = 64 * 1024 * 1024;
 
@@ -67,6 +72,7 @@ export function requestFacts(url: string, httpMethod: string, accept: string, bo
     ],
     aboutResource: about !== undefined,
     tellsResources: !generates && (collection !== 'models' || rest.includes('/operations') || verb !== undefined),
+    creates: httpMethod === 'POST' && !(verb !== undefined && MAKES_NOTHING.test(verb)),
     estimatedTokens:
       text !== undefined && (generates || interactions) ? Math.ceil(textLength(text, interactions) / 4) : 0,
   };

@@ -1,4 +1,5 @@
 import type { GoogleGenAI, HttpOptions } from '@google/genai';
+import { KeyBalancerError } from '../errors.ts';
 import { checkCallOptions } from '../genai-options.ts';
 import { withAttempts } from './call-scope.ts';
 
@@ -7,6 +8,9 @@ type Methods = Record<string, unknown>;
 
 /** The resources of the SDK's newer half, which retries by itself. */
 const NEWER = ['interactions', 'webhooks', 'agents', 'triggers', 'environments', 'credentials', 'voices'] as const;
+
+/** Errors around errors that are looked through. */
+const DEEPEST_CAUSE = 6;
 
 /**
  * Hangs the tries on what requests end with. What the SDK throws for an HTTP error is made by it, from a response: only around its
@@ -40,7 +44,8 @@ function aroundRequests(
 
 /**
  * Interactions and the like retry up to four times with the same key, which here would multiply the tries. The SDK takes a
- * setting against that for each call, and reads the same one from the client that it builds for the resource.
+ * setting against that for each call, and reads the same one from the client that it builds for the resource. A KeyBalancerError, which
+ * it would wrap, comes as it is.
  */
 export function withoutOwnRetries(ai: GoogleGenAI): void {
   for (const name of NEWER) {
@@ -74,12 +79,31 @@ function prepare(resource: Methods): object {
     resource[name] =
       name === 'getClient'
         ? (...args: unknown[]) => withoutRetries((method as Method).apply(resource, args))
-        : (...args: unknown[]) => withAttempts(async () => (method as Method).apply(resource, args));
+        : (...args: unknown[]) =>
+            withAttempts(() => withBareErrors(async () => (method as Method).apply(resource, args)));
   }
   // Files of environments are a resource within one.
   const files: unknown = resource.files;
   if (typeof files === 'object' && files !== null) prepare(files as Methods);
   return resource;
+}
+
+/** What a request ends with that Gemini did not refuse comes as it is: the SDK's newer half wraps it twice, in errors of a connection. */
+async function withBareErrors<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw keyBalancerErrorIn(error) ?? error;
+  }
+}
+
+function keyBalancerErrorIn(thrown: unknown): KeyBalancerError | undefined {
+  let error = thrown;
+  for (let depth = 0; error instanceof Error && depth < DEEPEST_CAUSE; depth++) {
+    if (error instanceof KeyBalancerError) return error;
+    error = error.cause;
+  }
+  return undefined;
 }
 
 /** The client that is built for a resource. */

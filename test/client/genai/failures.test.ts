@@ -149,11 +149,24 @@ test("an abort ends the request at once, and is nobody's fault", async () => {
   const call = ai.models.generateContent({ ...HELLO, config: { abortSignal: leave.signal } });
   await expect.poll(() => fake.counts.inFlight).toBe(1);
   leave.abort();
-  expect((await thrownBy(call)).name).toBe('AbortError');
+  expect(await thrownBy(call)).toMatchObject({ name: 'AbortError', attempts: [{ errorClass: 'CANCELLED' }] });
   await expect.poll(() => fake.counts.inFlight).toBe(0);
   expect(fake.counts.total).toBe(1);
   expect(await endings()).toEqual({ acquired: 1, failed: 1 });
   expect(await failures()).toEqual({ CANCELLED: 1 });
+});
+
+test('an abort between two tries tells of the first', async () => {
+  const { ai, fake, events } = await bench(
+    { [ONE]: { behaviour: 'serverError' } },
+    { settings: { retryDelay: FOR_EVER } },
+  );
+  const leave = new AbortController();
+  const call = ai.models.generateContent({ ...HELLO, config: { abortSignal: leave.signal } });
+  await expect.poll(() => events.map(({ type }) => type)).toContain('retry');
+  leave.abort();
+  expect(await thrownBy(call)).toMatchObject({ name: 'AbortError', attempts: [{ errorClass: 'SERVER_ERROR' }] });
+  expect(fake.counts.total).toBe(1);
 });
 
 test('an abort ends waiting for a key, which nobody gets then', async () => {
@@ -174,7 +187,7 @@ test('an abort ends waiting for a key, which nobody gets then', async () => {
 test("the SDK's time limit ends the request with all its tries, and is reported as that", async () => {
   const { ai, fake, failures } = await bench({ [ONE]: { behaviour: { delayMs: Infinity } } });
   const call = ai.models.generateContent({ ...HELLO, config: { httpOptions: { timeout: 100 } } });
-  expect((await thrownBy(call)).name).toBe('AbortError');
+  expect(await thrownBy(call)).toMatchObject({ name: 'AbortError', attempts: [{ errorClass: 'TIMEOUT' }] });
   expect(fake.counts.total).toBe(1);
   expect(await failures()).toEqual({ TIMEOUT: 1 });
 });
@@ -201,8 +214,13 @@ test('interactions go on with another key', async () => {
 
 test('no key to be had is told in the words of the balancer', async () => {
   const { ai, events } = await bench({}, { settings: { maxWait: 0 } });
-  expect(await thrownBy(ai.models.generateContent(HELLO))).toMatchObject({ name: 'KeyBalancerError' });
-  expect(events.map(({ type }) => type)).toEqual(['exhausted']);
+  const said = { name: 'KeyBalancerError', reason: 'POOL_EMPTY' };
+  expect(await thrownBy(ai.models.generateContent(HELLO))).toMatchObject(said);
+  // The SDK would wrap it twice.
+  expect(await thrownBy(ai.interactions.create({ model: MODEL, input: 'hello' }))).toMatchObject(said);
+  expect(await thrownBy(ai.interactions.create({ model: MODEL, input: 'hello', stream: true }))).toMatchObject(said);
+  expect(await thrownBy(ai.agents.list())).toMatchObject(said);
+  expect(events.map(({ type }) => type)).toEqual(Array(4).fill('exhausted'));
 });
 
 test('a budget that is spent ends the tries', async () => {

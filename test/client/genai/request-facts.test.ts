@@ -79,6 +79,28 @@ test.each([
   expect(facts(url, { method, body }).resources).toEqual(resources);
 });
 
+test.each([
+  ['POST', '/v1/models/m:generateContent', false],
+  ['POST', '/v1/models/m:streamGenerateContent?alt=sse', false],
+  ['POST', '/v1/tunedModels/t:generateContent', false],
+  ['POST', '/v1/models/imagen:predict', false],
+  ['POST', '/v1/batches/b:cancel', false],
+  ['GET', '/v1/batches/b', false],
+  ['PATCH', '/v1/cachedContents/c', false],
+  ['DELETE', '/v1/cachedContents/c', false],
+  ['POST', '/v1/cachedContents', true],
+  ['POST', '/v1/tunedModels', true],
+  ['POST', '/v1/models/m:batchGenerateContent', true],
+  ['POST', '/v1/models/m:asyncBatchEmbedContent', true],
+  ['POST', '/v1/models/veo:predictLongRunning', true],
+  ['POST', '/v1/fileSearchStores/s:importFile', true],
+  ['POST', '/upload/v1/files', true],
+  ['POST', '/upload/v1/files?upload_id=u1', true],
+  ['POST', '/v1/interactions', true],
+])('%s %s may make something that a repeat makes again: %s', (method, path, creates) => {
+  expect(facts(HOST + path, { method }).creates).toBe(creates);
+});
+
 test('an interaction is of the model in its body, and flows where that is asked for', () => {
   const body = { model: 'models/gemini-3-pro', input: 'hello you', stream: true };
   expect(facts(`${HOST}/v1/interactions`, { body, accept: 'text/event-stream' })).toMatchObject({
