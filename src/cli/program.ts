@@ -28,6 +28,11 @@ const COMMANDS: readonly Entry[] = [
   { name: 'cleanup', summary: 'remove keys that nobody used for long', load: () => import('./commands/cleanup.ts') },
   { name: 'test-keys', summary: 'ask Gemini about keys', load: () => import('./commands/test-keys.ts') },
   { name: 'monitor', summary: 'watch pools and keys as they change', load: () => import('./commands/monitor.ts') },
+  {
+    name: 'bridge',
+    summary: 'carry changes of health to OpenTelemetry logs or a webhook',
+    load: () => import('./commands/bridge.ts'),
+  },
   { name: 'pool', summary: 'list, add, change and delete pools', load: () => import('./commands/pool.ts') },
   { name: 'lease', summary: 'list leases, and end one by force', load: () => import('./commands/lease.ts') },
   { name: 'quota', summary: 'list, set and delete the limits of projects', load: () => import('./commands/quota.ts') },

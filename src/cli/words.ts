@@ -1,5 +1,5 @@
 import { type Duration, durationMs, timestampMs } from '@bufbuild/protobuf/wkt';
-import { type Cooldown, ErrorClass, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import { type Cooldown, ErrorClass, type KeyHealth, KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 
 const STATES: Record<KeyState, string> = {
   [KeyState.UNSPECIFIED]: 'unknown',
@@ -40,6 +40,14 @@ export function stateInWords(state: KeyState): string {
 
 export function causeInWords(cause: ErrorClass): string {
   return CAUSES[cause] ?? `cause ${cause}`;
+}
+
+/** What a key has come to, such as "key-00000004: cooling, daily quota used up". */
+export function keyTurnInWords({ keyId, state, cooldowns, lastErrorClass }: KeyHealth): string {
+  if (state === KeyState.AVAILABLE) return `${keyId}: available again`;
+  const cause = state === KeyState.COOLING ? cooldowns[0]?.cause : lastErrorClass;
+  const why = cause === undefined || state === KeyState.DISABLED_ADMIN ? '' : `, ${causeInWords(cause)}`;
+  return `${keyId}: ${stateInWords(state)}${why}`;
 }
 
 /**

@@ -5,7 +5,7 @@ import { numberOption } from '../../src/cli/options.ts';
 import { KeyBalancerError } from '../../src/client/errors.ts';
 import { cli, MAIN } from '../support/cli.ts';
 
-const COMMANDS = ['serve', 'import', 'add-key', 'list', 'stats', 'health', 'test-keys', 'quota', 'explain'];
+const COMMANDS = ['serve', 'import', 'add-key', 'list', 'stats', 'health', 'test-keys', 'quota', 'explain', 'bridge'];
 const SUBCOMMANDS = ['quota list', 'quota set', 'quota delete'];
 const KEY = 'AQ.test-key-000001';
 

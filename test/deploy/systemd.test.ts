@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SETTINGS } from '../../src/server/config/settings.ts';
 import { ROOT } from '../repository/root.ts';
@@ -8,7 +8,9 @@ import { tempDir } from '../support/temp-dir.ts';
 import { DEPLOY, readText } from './manifests.ts';
 
 const UNIT = 'systemd/keybalancer.service';
+const BRIDGE_UNIT = 'systemd/keybalancer-bridge.service';
 const text = readText(UNIT);
+const bridgeText = readText(BRIDGE_UNIT);
 
 /** Exposure by `systemd-analyze security`, from 0 to 10, times ten; what is above is to be thought about. */
 const HIGHEST_EXPOSURE = 15;
@@ -20,12 +22,12 @@ const reason =
 if (reason !== '') process.stderr.write(`${reason}\n`);
 
 /** The unit with what it starts taken from here, so that it exists. */
-function verify(unit: string): { status: number | null; output: string } {
-  const path = join(tempDir(), 'keybalancer.service');
-  writeFileSync(path, unit.replace('/usr/bin/node', process.execPath));
+function verify(unit: string, text = readText(unit)): { status: number | null; output: string } {
+  const path = join(tempDir(), basename(unit));
+  writeFileSync(path, text.replace('/usr/bin/node', process.execPath));
   const { status, stderr } = spawnSync('systemd-analyze', ['verify', path], { encoding: 'utf8' });
   // It looks at what is installed beside too, which is not to be judged here.
-  const output = stderr.split('\n').filter((line) => line.includes(path) || line.includes('keybalancer.service'));
+  const output = stderr.split('\n').filter((line) => line.includes(path) || line.includes(basename(unit)));
   return { status, output: output.join('\n') };
 }
 
@@ -36,17 +38,22 @@ function security(unit: string) {
   return spawnSync('systemd-analyze', args, { encoding: 'utf8' });
 }
 
-test('systemd-analyze finds nothing wrong with the unit, and something with a misspelt one', ({ skip }) => {
-  skip(reason !== '', reason);
-  expect(verify(text)).toEqual({ status: 0, output: '' });
-  expect(verify(text.replace('ProtectSystem=strict', 'ProtectSystm=strict')).output).toMatch(
-    /Unknown key.* 'ProtectSystm'/,
-  );
-  expect(verify(text.replace('Type=exec', 'Type=fork')).output).toMatch(/Failed to parse service type/i);
-});
+test.for([UNIT, BRIDGE_UNIT])(
+  'systemd-analyze finds nothing wrong with %s, and something with a misspelt one',
+  (unit, { skip }) => {
+    skip(reason !== '', reason);
+    const text = readText(unit);
+    expect(verify(unit)).toEqual({ status: 0, output: '' });
+    expect(verify(unit, text.replace('ProtectSystem=strict', 'ProtectSystm=strict')).output).toMatch(
+      /Unknown key.* 'ProtectSystm'/,
+    );
+    expect(verify(unit, text.replace('Type=exec', 'Type=fork')).output).toMatch(/Failed to parse service type/i);
+  },
+);
 
-test('systemd-analyze finds little that the unit is exposed to', ({ skip }) => {
+test.for([UNIT, BRIDGE_UNIT])('systemd-analyze finds little that %s is exposed to', (unit, { skip }) => {
   skip(reason !== '', reason);
+  const text = readText(unit);
   const { status, stdout } = security(text);
   expect(status, stdout).toBe(0);
   expect(security(text.replace('CapabilityBoundingSet=\n', '').replace(/^SystemCallFilter=.*$/gm, '')).status).not.toBe(
@@ -73,4 +80,14 @@ test('its settings are some that there are, and its data dir is the one that sys
   expect(text).toContain(`KEYBALANCER_DATA_DIR=/var/lib/${state}\n`);
   // More than the 10 s in which the server drains.
   expect(Number(/^TimeoutStopSec=(\d+)$/m.exec(text)![1])).toBeGreaterThan(10);
+});
+
+test('the bridge is started as the server is, and keeps its state in the directory that systemd makes for it', () => {
+  const [, program] = /^ExecStart=(\S+ \S+) serve$/m.exec(text)!;
+  const [, state] = /^StateDirectory=(\S+)$/m.exec(bridgeText)!;
+  const [, command] = /^ExecStart=(.*)$/m.exec(bridgeText)!;
+  expect(command!.startsWith(`${program} bridge --`)).toBe(true);
+  expect(command).toContain(` --state-file /var/lib/${state}/`);
+  // More than the 5 s that the sink has for what is on its way.
+  expect(Number(/^TimeoutStopSec=(\d+)$/m.exec(bridgeText)![1])).toBeGreaterThan(5);
 });

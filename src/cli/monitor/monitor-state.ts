@@ -9,7 +9,7 @@ import {
   type WatchHealthResponse,
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { Resting, type RestingGroup } from '../resting.ts';
-import { causeInWords, stateInWords } from '../words.ts';
+import { causeInWords, keyTurnInWords } from '../words.ts';
 
 /** What a pool does a second, of the time between the last two counts. */
 export interface PoolRates {
@@ -134,7 +134,8 @@ export class MonitorState {
         if (key === undefined) return;
         this.#rested(key, time);
         this.#keep(key);
-        if (key.state !== previousState) this.note(...turnInWords(key), time);
+        if (key.state !== previousState)
+          this.note(keyTurnInWords(key), key.state === KeyState.AVAILABLE ? 'good' : 'bad', time);
     }
   }
 
@@ -150,14 +151,6 @@ export class MonitorState {
     if (key.state === KeyState.AVAILABLE && key.cooldowns.length === 0) this.#resting.delete(key.keyId);
     else this.#resting.set(key.keyId, key);
   }
-}
-
-/** Such as "key-00000004: cooling, daily quota used up". */
-function turnInWords({ keyId, state, cooldowns, lastErrorClass }: KeyHealth): [string, MonitorEvent['mood']] {
-  if (state === KeyState.AVAILABLE) return [`${keyId}: available again`, 'good'];
-  const cause = state === KeyState.COOLING ? cooldowns[0]?.cause : lastErrorClass;
-  const why = cause === undefined || state === KeyState.DISABLED_ADMIN ? '' : `, ${causeInWords(cause)}`;
-  return [`${keyId}: ${stateInWords(state)}${why}`, 'bad'];
 }
 
 /** undefined where the counts began anew in between. */
