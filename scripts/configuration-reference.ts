@@ -40,13 +40,13 @@ export function configurationReference(): string {
 }
 
 function section(setting: Setting): string {
-  const { flag, argument, variable, field, description, allowed, fallback, secret, readBy, live } = setting;
+  const { flag, argument, variable, standard, field, description, allowed, fallback, secret, readBy, live } = setting;
   const sentence = `${description[0]!.toUpperCase()}${description.slice(1)}.`;
   const names = [
     flag === undefined
       ? 'no flag: every user of the machine could see it'
       : code(argument ? `${flag} ${argument}` : flag),
-    code(variable),
+    standard === undefined ? code(variable) : `${code(variable)}, else ${code(standard)}`,
     ...(field === undefined
       ? [secret ? 'no field: a secret does not belong in a config file' : 'no field']
       : [code(field)]),

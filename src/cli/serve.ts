@@ -12,8 +12,10 @@ type StopSignal = 'SIGINT' | 'SIGTERM';
 
 /** Runs the server in this process until a signal ends it. */
 export async function serve(flags: Flags, output: Output): Promise<void> {
-  const { logLevel, ...config } = readServerConfig(flags);
-  const logger = createLogger({ level: logLevel, pretty: process.stderr.isTTY === true });
+  const { logLevel, otlp, ...config } = readServerConfig(flags);
+  const telemetry = otlp && (await import('../server/telemetry/otlp.ts')).startOtlp(otlp, () => logger);
+  const pretty = process.stderr.isTTY === true;
+  const logger: Logger = createLogger({ level: logLevel, pretty, copyTo: telemetry?.logLines });
   // Before the start: a signal that comes meanwhile must not leave it half done.
   const stop = stopSignal(logger);
   dieLoudly(logger);
@@ -23,7 +25,7 @@ export async function serve(flags: Flags, output: Output): Promise<void> {
   setLogger({ error: (message) => logger.warn({ from: 'grpc-js' }, String(message)) });
   const live = new LiveConfig(flags, process.env, logger);
   reloadBySignal(live, logger);
-  const server = await startServer({ ...config, logger, config: live });
+  const server = await startServer({ ...config, logger, config: live, telemetry });
   if (!stop.received()) {
     const exposed = exposedDoors(config);
     if (exposed.length > 0) logger.warn({ exposed }, 'API keys cross the network in plain text');
@@ -34,6 +36,10 @@ export async function serve(flags: Flags, output: Output): Promise<void> {
   await stop.signal;
   await server.drain();
   logger.info('stopped');
+  if (telemetry === undefined) return;
+  await telemetry.close();
+  // What waits for a collector's answer, or for its next try, would hold up the end.
+  process.exit(EXIT.done);
 }
 
 async function readyLine(server: RunningServer): Promise<string> {

@@ -18,6 +18,7 @@ import { type Endpoint, type Endpoints, isConnected } from './endpoints.ts';
 import { cancelledError, closedError } from './errors.ts';
 import { outlivingAcquires } from './left-acquire.ts';
 import { isUnsent, remoteError } from './remote-error.ts';
+import { withTraceContext } from './trace-context.ts';
 
 /** Calls that are each a gRPC call of their own. */
 export class GrpcCalls {
@@ -54,7 +55,14 @@ export class GrpcCalls {
       const metadata = given instanceof Promise ? await given : given;
       if (call.signal?.aborted) throw cancelledError(call.signal);
       const endpoint = this.#endpoints.current;
-      const answer = await callOnce(endpoint, method, request, metadata, { deadline: end }, call.signal);
+      const answer = await callOnce(
+        endpoint,
+        method,
+        request,
+        withTraceContext(metadata),
+        { deadline: end },
+        call.signal,
+      );
       if ('response' in answer) return answer.response;
       const { error } = answer;
       if (call.signal?.aborted) throw cancelledError(call.signal);
@@ -84,7 +92,7 @@ export class GrpcCalls {
         encoder(method),
         decoder(method),
         create(method.input, request) as Message,
-        metadata,
+        withTraceContext(metadata),
         timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs },
       );
       const cancel = (): void => stream.cancel();

@@ -1,31 +1,9 @@
-import type {
-  Attributes,
-  ContextManager,
-  MeterProvider,
-  SpanKind,
-  SpanStatusCode,
-  TracerProvider,
-} from '@opentelemetry/api';
+import type { Attributes, MeterProvider, SpanKind, SpanStatusCode, TracerProvider } from '@opentelemetry/api';
 import type { ClientEvent, ReportEvent } from './events.ts';
+import { registered } from './opentelemetry.ts';
 
-/** What an application has set up by its copy of OpenTelemetry's API. */
-interface Registered {
-  context?: ContextManager;
-  trace?: TracerProvider;
-  metrics?: MeterProvider;
-}
-
-/**
- * Where every 1.x copy of the API keeps that, for all others. A copy of our own would refuse it if the application's were older than ours, by
- * however little, and would then stay silent.
- */
-const REGISTRY = Symbol.for('opentelemetry.js.api.1');
 const CLIENT: SpanKind.CLIENT = 2;
 const ERROR: SpanStatusCode.ERROR = 2;
-
-function registered(): Registered {
-  return (globalThis as { [REGISTRY]?: Registered })[REGISTRY] ?? {};
-}
 
 /**
  * Spans and metrics of calls, by the API of OpenTelemetry alone: where the application has set nothing up, nothing happens. Attributes

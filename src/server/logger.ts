@@ -10,6 +10,8 @@ export interface LoggerOptions {
   pretty: boolean;
   /** Where to write; standard error if not given. */
   destination?: DestinationStream;
+  /** Gets each line too, as JSON; nowhere if not given. */
+  copyTo?: DestinationStream | undefined;
 }
 
 /** Fields that hold a secret, or that a careless log line could carry one in. */
@@ -37,8 +39,9 @@ const SECRET_FIELDS = [
 const DEPTHS = ['', '*.', '*.*.', '*.*.*.'];
 
 /** Writes at once, so that the last lines of a process that ends are not lost. A broken pipe ends the log, not the server. */
-export function createLogger({ level, pretty: readable, destination }: LoggerOptions): Logger {
+export function createLogger({ level, pretty: readable, destination, copyTo }: LoggerOptions): Logger {
   const stream = destination ?? pino.destination({ dest: 2, sync: true });
+  const written = readable ? readably(stream) : stream;
   return pino(
     {
       level,
@@ -50,8 +53,17 @@ export function createLogger({ level, pretty: readable, destination }: LoggerOpt
         censor: '[secret]',
       },
     },
-    readable ? readably(stream) : stream,
+    copyTo === undefined ? written : both(written, copyTo),
   );
+}
+
+function both(one: DestinationStream, other: DestinationStream): DestinationStream {
+  return {
+    write: (line: string) => {
+      one.write(line);
+      other.write(line);
+    },
+  };
 }
 
 /** Line by line and at once, unlike pino-pretty's own stream, whose last lines an exit would lose. */

@@ -7,9 +7,12 @@ import type { LiveConfig } from './config/live-config.ts';
 import { createGeminiProbe } from './gemini-probe.ts';
 import { GrpcServer } from './grpc/grpc-server.ts';
 import { type HttpServer, startHttpServer } from './http/http-server.ts';
+import { ServerFigures } from './metrics/server-figures.ts';
 import { createOperatorService } from './operator/operator-service.ts';
 import type { ServiceContext } from './service/service-context.ts';
 import { createServices } from './service/services.ts';
+import type { Telemetry } from './telemetry/telemetry.ts';
+import { type CallFields, createWatchCalls } from './telemetry/watch-calls.ts';
 import { VERSION } from './version.ts';
 
 export interface ServerOptions {
@@ -28,6 +31,8 @@ export interface ServerOptions {
   logger: Logger;
   /** What an operator can change while it runs. Default: nothing. */
   config?: LiveConfig;
+  /** Default: none is sent. */
+  telemetry?: Telemetry | undefined;
 }
 
 /** Calls that run get so long to end, and what they answered so long to arrive: 2 s less than 10 s, for the last commit. */
@@ -59,7 +64,7 @@ export class RunningServer {
 
 /** Opens the store and the doors. Rejects with an error that says what to do; then nothing is left open. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { logger, dataDir } = options;
+  const { logger, dataDir, telemetry } = options;
   checkExposure(options);
   const store = await openStore({
     dataDir,
@@ -83,30 +88,38 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const services = createServices(context);
     const socket = socketPath(dataDir);
     if (socket === undefined) logger.warn({ dataDir }, 'the path of the data dir is too long for a unix socket in it');
-    const failed = (method: string, err: unknown): void => logger.error({ method, err }, 'a call failed inside');
+    const watch = createWatchCalls(logger, telemetry?.tracing);
+    const failed = (method: string, err: unknown, call?: CallFields): void =>
+      logger.error({ method, ...call, err }, 'a call failed inside');
+    const perKey = (): boolean => options.config?.metricsPerKey ?? false;
     const operator = createOperatorService({ maintenance: store.maintenance, config: options.config });
-    grpc = await GrpcServer.start({ tcp: options.grpc, socket, services, operator, failed });
+    grpc = await GrpcServer.start({ tcp: options.grpc, socket, services, operator, failed, watch });
     if (options.http !== undefined) {
       http = await startHttpServer({
         ...options.http,
         services,
         context,
-        metricsPerKey: () => options.config?.metricsPerKey ?? false,
+        metricsPerKey: perKey,
+        watch,
         ready: () => !draining.signal.aborted,
-        onError: (error) => failed('http', error),
+        onError: (error, call) => failed('http', error, call),
       });
     }
     const addresses = { grpc: grpc.address, http: http?.address, socket };
     await store.announce(Object.fromEntries(Object.entries(addresses).filter(([, value]) => value !== undefined)));
     grpc.serve();
     const [grpcDoor, httpDoor] = [grpc, http];
+    const figures = telemetry && new ServerFigures(context, perKey);
+    const endMetrics = figures && telemetry.sendMetrics(figures);
     return new RunningServer(addresses, async () => {
       const deadline = AbortSignal.timeout(DRAIN_MS);
       store.drain();
       draining.abort();
       httpDoor?.drain();
       await Promise.race([grpcDoor.drained(), aborted(deadline)]);
-      await Promise.all([grpcDoor.close(CLOSE_MS), httpDoor?.close()]);
+      // The last figures while the store still has them.
+      await Promise.all([grpcDoor.close(CLOSE_MS), httpDoor?.close(), endMetrics?.()]);
+      figures?.close();
       await store.close();
     });
   } catch (error) {

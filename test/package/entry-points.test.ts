@@ -1,5 +1,8 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { startServer } from '../../src/server/index.ts';
+import { ROOT } from '../repository/root.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { type Loaded, loadedBy } from './loaded.ts';
 
@@ -39,4 +42,16 @@ test('keybalancer/client loads none either to work with a server, and all of it 
   expect(await loadedAt({ dataDir: tempDir() })).toEqual(
     expect.arrayContaining(['src/store/sqlite/sqlite-store.js', 'src/engine/engine.js']),
   );
+});
+
+test('a server loads nothing that sends telemetry, unless it is to be sent', async () => {
+  const does = `
+    const { startServer } = await import(new URL('../server/index.js', import.meta.resolve(process.env.ENTRY)).href);
+    await (await startServer({ dataDir: process.env.DATA_DIR, http: '127.0.0.1:0' })).drain();`;
+  const entry = 'src/cli/serve.js';
+  const dist = pathToFileURL(join(ROOT, 'dist', entry)).href;
+  const { own, others } = await loadedBy(entry, does, { ENTRY: dist, DATA_DIR: tempDir() });
+  expect(own).toContain('src/server/server.js');
+  expect(own).not.toContain('src/server/telemetry/otlp.js');
+  expect(others.filter((name) => /otlp|sdk-trace|sdk-logs/.test(name))).toEqual([]);
 });

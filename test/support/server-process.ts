@@ -22,6 +22,8 @@ export interface ServeOptions {
   more?: readonly string[];
   /** Of Node itself, such as --max-semi-space-size=1. */
   nodeOptions?: string;
+  /** More variables of its environment. */
+  env?: Readonly<Record<string, string>>;
   /** Who kills it in the end: the test that started it, or, where many tests share it, whoever started it. Default: the test. */
   endedBy?: 'test' | 'starter';
 }
@@ -45,12 +47,20 @@ export class ServerProcess {
   readonly #dataDir: string;
 
   private constructor(options: ServeOptions) {
-    const { dataDir, grpc = '127.0.0.1:0', http = 'off', durability = 'normal', more = [], nodeOptions = '' } = options;
+    const {
+      dataDir,
+      grpc = '127.0.0.1:0',
+      http = 'off',
+      durability = 'normal',
+      more = [],
+      nodeOptions = '',
+      env,
+    } = options;
     this.#dataDir = dataDir;
     const line = ['serve', '--data-dir', dataDir, '--grpc', grpc, '--http', http, '--durability', durability, ...more];
     this.process = spawn(process.execPath, [MAIN, ...line], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, HOME: dataDir, NODE_OPTIONS: nodeOptions },
+      env: { PATH: process.env.PATH, HOME: dataDir, NODE_OPTIONS: nodeOptions, ...env },
     });
     this.process.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;

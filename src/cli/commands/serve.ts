@@ -14,6 +14,7 @@ const SETTINGS_TO_SERVE: readonly SettingName[] = [
   'verify',
   'insecure',
   'logLevel',
+  'otlpEndpoint',
   'metricsPerKey',
 ];
 

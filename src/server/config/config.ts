@@ -1,5 +1,6 @@
 import type { HostPort } from '../host-port.ts';
 import { ConfigError } from './config-error.ts';
+import { type OtlpConfig, otlpConfig } from './otlp.ts';
 import { type LogLevel, SCHEMA, type Values } from './schema.ts';
 import { type FieldName, type Flags, SETTINGS, type Setting, settingsReadBy } from './settings.ts';
 import { type Given, isStronger, type Origin, type Sources, sourcesOf } from './sources.ts';
@@ -17,6 +18,8 @@ export interface ServerConfig {
   /** Whether Gemini is asked before a suspected key is disabled. */
   verify: boolean;
   logLevel: LogLevel;
+  /** undefined: no telemetry is sent. */
+  otlp: OtlpConfig | undefined;
 }
 
 /** Where a client command looks for keys. */
@@ -52,6 +55,7 @@ export function readServerConfig(flags: Flags, env: NodeJS.ProcessEnv = process.
     geminiBaseUrl: values.geminiBaseUrl,
     verify: values.verify,
     logLevel: values.logLevel,
+    otlp: otlpConfig(values.otlpEndpoint, env),
   };
 }
 

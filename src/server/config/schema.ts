@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { type HostPort, parseHostPort } from '../host-port.ts';
+import { isPlainUrl } from './plain-url.ts';
 import { type FieldName, SETTINGS } from './settings.ts';
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -21,6 +22,7 @@ export const SCHEMA = z.object({
   verify: parsed('verify', truth),
   insecure: parsed('insecure', truth),
   logLevel: z.enum(LOG_LEVELS, { error: SETTINGS.logLevel.allowed }),
+  otlpEndpoint: parsed('otlpEndpoint', (text) => (text === 'off' ? text : baseUrl(text))).optional(),
   metricsPerKey: parsed('metricsPerKey', truth),
   address: parsed('address', serverAddresses).optional(),
 });
@@ -52,10 +54,7 @@ function truth(text: string): boolean | undefined {
 }
 
 function baseUrl(text: string): string | undefined {
-  const url = URL.parse(text);
-  if (url === null || !['http:', 'https:'].includes(url.protocol)) return undefined;
-  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') return undefined;
-  return text.replace(/\/+$/, '');
+  return isPlainUrl(text) ? text.replace(/\/+$/, '') : undefined;
 }
 
 function serverAddresses(text: string): string | undefined {

@@ -6,6 +6,8 @@ export interface Setting {
   argument?: string;
   /** Environment variable. */
   variable: string;
+  /** Variable by which other programs have it too, looked at where `variable` is not set. */
+  standard?: string;
   /** Field of a config file. undefined: never in a file. */
   field?: string;
   description: string;
@@ -133,6 +135,18 @@ export const SETTINGS = {
     fallback: 'info',
     readBy: 'server',
     live: true,
+  },
+  otlpEndpoint: {
+    flag: '--otlp-endpoint',
+    argument: 'URL|off',
+    variable: 'KEYBALANCER_OTLP_ENDPOINT',
+    standard: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    field: 'otlp_endpoint',
+    description:
+      'OpenTelemetry collector that traces, metrics and logs are sent to, by OTLP as http/protobuf; more by the OTEL_ variables that docs/telemetry.md names',
+    allowed: 'an http or https URL without user, query and fragment, or off',
+    fallback: 'none, and nothing is sent',
+    readBy: 'server',
   },
   metricsPerKey: {
     flag: '--metrics-per-key',

@@ -58,12 +58,14 @@ function byFlag({ flag }: Setting, value: string | boolean | undefined): Given |
   return { text: String(value), origin: 'flag', by: flag };
 }
 
-function byEnvironment({ variable, secret }: Setting, env: NodeJS.ProcessEnv): Given | undefined {
-  const text = env[variable];
-  // An empty variable is how compose files and shells say "not set". But an empty master key is a secret that was
-  // not filled in, and to go on would seal the keys with another one.
-  if (text === undefined || (text === '' && !secret)) return undefined;
-  return { text, origin: 'environment', by: variable };
+function byEnvironment({ variable, standard, secret }: Setting, env: NodeJS.ProcessEnv): Given | undefined {
+  for (const by of standard === undefined ? [variable] : [variable, standard]) {
+    const text = env[by];
+    // An empty variable is how compose files and shells say "not set". But an empty master key is a secret that was
+    // not filled in, and to go on would seal the keys with another one.
+    if (text !== undefined && (text !== '' || secret)) return { text, origin: 'environment', by };
+  }
+  return undefined;
 }
 
 function defaultsIn(env: NodeJS.ProcessEnv): Partial<Record<FieldName, string>> {

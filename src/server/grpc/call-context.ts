@@ -1,9 +1,10 @@
-import type { ServerUnaryCall } from '@grpc/grpc-js';
+import type { Metadata, ServerUnaryCall } from '@grpc/grpc-js';
 import type { CallContext } from '../service/service-functions.ts';
 
 /** What all kinds of grpc-js calls have. */
 export interface ServerCall {
   readonly cancelled: boolean;
+  readonly metadata: Metadata;
   getDeadline: ServerUnaryCall<unknown, unknown>['getDeadline'];
   on(event: 'cancelled', listener: () => void): unknown;
 }

@@ -10,7 +10,7 @@ import { HealthService } from './health-service.ts';
 import { LIMITS } from './limits.ts';
 import { addReflection } from './reflection.ts';
 import { RunningCalls } from './running-calls.ts';
-import { addService } from './service-adapter.ts';
+import { addService, type CallObserver } from './service-adapter.ts';
 
 export interface GrpcServerOptions {
   /** undefined: only the socket. Port 0: a free one. */
@@ -20,7 +20,8 @@ export interface GrpcServerOptions {
   services: Services;
   /** What the socket alone offers. */
   operator: ServiceFunctions<typeof OperatorService>;
-  failed: (method: string, error: unknown) => void;
+  failed: CallObserver['failed'];
+  watch?: CallObserver['watch'];
 }
 
 /** The gRPC door: TCP, and a unix socket in the data dir. Each is a server of its own, since they do not offer the same. */
@@ -33,9 +34,9 @@ export class GrpcServer {
   /** HOST:PORT; undefined without TCP. */
   address: string | undefined;
 
-  private constructor({ services, operator, socket, failed }: GrpcServerOptions) {
+  private constructor({ services, operator, socket, failed, watch }: GrpcServerOptions) {
     this.#socket = socket;
-    this.#calls = new RunningCalls(failed);
+    this.#calls = new RunningCalls(failed, watch);
     for (const server of [this.#tcp, this.#unix]) {
       addService(server, KeyBalancerService, services.keyBalancer, this.#calls);
       addService(server, KeyAdminService, services.keyAdmin, this.#calls);

@@ -10,7 +10,8 @@ import type {
 } from '@grpc/grpc-js';
 import { BalancerError } from '../../engine/errors.ts';
 import type { CallContext, ServiceFunctions } from '../service/service-functions.ts';
-import { GrpcCallContext } from './call-context.ts';
+import { type CallFields, callFields, type WatchCalls } from '../telemetry/watch-calls.ts';
+import { GrpcCallContext, type ServerCall } from './call-context.ts';
 import { hotCodecs } from './hot-codecs.ts';
 import { serviceError } from './status.ts';
 
@@ -19,7 +20,9 @@ export interface CallObserver {
   started: () => void;
   ended: () => void;
   /** Something other than a refusal: a fault of this program. */
-  failed: (method: string, error: unknown) => void;
+  failed: (method: string, error: unknown, call: CallFields) => void;
+  /** Asked of each call as it begins; undefined: nobody wants to know more of calls. */
+  watch?: WatchCalls | undefined;
 }
 
 // The generated descriptors carry the messages' types to ServiceFunctions; in here every message is just a message.
@@ -58,24 +61,45 @@ function methodDefinition(method: DescMethod): MethodDefinition<unknown, unknown
   };
 }
 
+/** A call that runs. */
+interface Begun {
+  ended(error?: unknown): void;
+  /** What its caller is answered; a fault is told of. */
+  refusal(error: unknown): ReturnType<typeof serviceError>;
+}
+
 function handler(method: DescMethod, found: unknown, observer: CallObserver): unknown {
-  const refused = (error: unknown): ReturnType<typeof serviceError> => {
-    if (!(error instanceof BalancerError)) observer.failed(method.name, error);
-    return serviceError(error);
+  const { watch } = observer;
+  const begin = (call: ServerCall, { caller }: CallContext): Begun => {
+    observer.started();
+    const watched = watch?.({ method, system: 'grpc', headers: call.metadata, caller });
+    return {
+      ended(error) {
+        observer.ended();
+        watched?.ended(error);
+      },
+      refusal(error) {
+        if (!(error instanceof BalancerError)) {
+          observer.failed(method.name, error, watched?.fields ?? callFields({ headers: call.metadata, caller }));
+        }
+        return serviceError(error);
+      },
+    };
   };
   switch (method.methodKind) {
     case 'unary': {
       const serve = found as Unary;
       const handle: handleUnaryCall<unknown, unknown> = (call, callback) => {
-        observer.started();
-        serve(call.request, new GrpcCallContext(call)).then(
+        const context = new GrpcCallContext(call);
+        const begun = begin(call, context);
+        serve(call.request, context).then(
           (response) => {
-            observer.ended();
+            begun.ended();
             callback(null, response);
           },
           (error) => {
-            observer.ended();
-            callback(refused(error));
+            begun.ended(error);
+            callback(begun.refusal(error));
           },
         );
       };
@@ -83,14 +107,18 @@ function handler(method: DescMethod, found: unknown, observer: CallObserver): un
     }
     case 'server_streaming': {
       const serve = found as ServerStreaming;
-      const handle: handleServerStreamingCall<unknown, unknown> = (call) =>
-        void pump(call, serve(call.request, new GrpcCallContext(call)), observer, refused);
+      const handle: handleServerStreamingCall<unknown, unknown> = (call) => {
+        const context = new GrpcCallContext(call);
+        void pump(call, serve(call.request, context), begin(call, context));
+      };
       return handle;
     }
     case 'bidi_streaming': {
       const serve = found as BidiStreaming;
-      const handle: handleBidiStreamingCall<unknown, unknown> = (call) =>
-        void pump(call, serve(call, new GrpcCallContext(call)), observer, refused);
+      const handle: handleBidiStreamingCall<unknown, unknown> = (call) => {
+        const context = new GrpcCallContext(call);
+        void pump(call, serve(call, context), begin(call, context));
+      };
       return handle;
     }
     default:
@@ -102,10 +130,9 @@ function handler(method: DescMethod, found: unknown, observer: CallObserver): un
 async function pump(
   call: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
   responses: AsyncIterable<unknown>,
-  observer: CallObserver,
-  refused: (error: unknown) => ReturnType<typeof serviceError>,
+  begun: Begun,
 ): Promise<void> {
-  observer.started();
+  let failure: unknown;
   // An error of the transport (such as a request that does not decode) ends the call as grpc-js sees fit.
   call.on('error', () => {});
   try {
@@ -115,9 +142,10 @@ async function pump(
     }
     call.end();
   } catch (error) {
-    if (!call.cancelled) call.emit('error', refused(error));
+    failure = error;
+    if (!call.cancelled) call.emit('error', begun.refusal(error));
   } finally {
-    observer.ended();
+    begun.ended(failure);
   }
 }
 

@@ -7,14 +7,14 @@ import type { ServiceFunctions } from '../service/service-functions.ts';
 import type { Services } from '../service/services.ts';
 import { LIMITS } from './limits.ts';
 import { RunningCalls } from './running-calls.ts';
-import { addService } from './service-adapter.ts';
+import { addService, type CallObserver } from './service-adapter.ts';
 
 export interface SocketDoorOptions {
   /** Path of the unix socket. */
   socket: string;
   services: Services;
   operator: ServiceFunctions<typeof OperatorService>;
-  failed: (method: string, error: unknown) => void;
+  failed: CallObserver['failed'];
 }
 
 /**

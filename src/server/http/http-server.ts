@@ -6,7 +6,8 @@ import { ListenError } from '../listen-error.ts';
 import { createMetrics } from '../metrics/metrics.ts';
 import type { ServiceContext } from '../service/service-context.ts';
 import type { Services } from '../service/services.ts';
-import { connectRoutes } from './connect-routes.ts';
+import type { WatchCalls } from '../telemetry/watch-calls.ts';
+import { connectRoutes, type OnFault } from './connect-routes.ts';
 import { sendJson, sendRefusal } from './json-reply.ts';
 import { foreignPage } from './origin-guard.ts';
 import { serveRpc } from './rpc.ts';
@@ -23,7 +24,9 @@ export interface HttpServerOptions {
   /** What /readyz says. */
   ready: () => boolean;
   /** Told of faults of this program; refusals are none. */
-  onError?: (error: unknown) => void;
+  onError?: OnFault;
+  /** Asked of each RPC as it begins. Default: nobody is. */
+  watch?: WatchCalls;
   /** How long after the drain began calls may still run. Default: 8.5 s, so that all of a stop takes less than 10 s. */
   lingerMs?: number;
 }
@@ -70,7 +73,7 @@ class Door implements HttpServer {
   constructor(options: HttpServerOptions) {
     this.#options = options;
     this.#loopback = isLoopback(options.host);
-    this.#routes = connectRoutes(options.services, this.#fault);
+    this.#routes = connectRoutes(options.services, this.#fault, options.watch);
     this.#metrics = createMetrics(options.context, options.metricsPerKey ?? (() => false));
     this.#server.on('connection', (socket: Socket) => {
       this.#running.set(socket, 0);
@@ -78,7 +81,7 @@ class Door implements HttpServer {
     });
   }
 
-  readonly #fault = (error: unknown): void => this.#options.onError?.(error);
+  readonly #fault: OnFault = (error, call) => this.#options.onError?.(error, call);
 
   async listen(): Promise<void> {
     const { host, port } = this.#options;
