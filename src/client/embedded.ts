@@ -19,6 +19,7 @@ import { type Balancer, type CallOptions, type InvokeUnary, unaryCalls } from '.
 import { fn, LONGEST_TIMER_MS, MOST_CACHED, number, oneOf, refuseUnknown, whole } from './checks.ts';
 import { checkBaseUrl, geminiBaseUrlOf } from './config.ts';
 import { cancelledError, closedError, KeyBalancerError } from './errors.ts';
+import { Waiters } from './waiters.ts';
 
 /** How a data dir is opened in this process. INVALID_ARGUMENT names what cannot be. */
 export interface EmbeddedOptions {
@@ -72,6 +73,7 @@ export async function openEmbedded({
     draining: draining.signal,
     open: { watchers: 0, sessions: 0 },
   });
+  const waiters = new Waiters();
   let closing: Promise<void> | undefined;
   let opening: ReturnType<typeof openDoor> | undefined;
 
@@ -99,7 +101,7 @@ export async function openEmbedded({
       if (options.signal?.aborted) throw cancelledError(options.signal);
       const context = new EmbeddedCall(options);
       try {
-        return await serve(request, context);
+        return await waiters.until(serve(request, context));
       } catch (error) {
         throw context.error(error);
       }
@@ -116,7 +118,16 @@ export async function openEmbedded({
       const context = new EmbeddedCall(options, left.signal);
       try {
         context.signal.throwIfAborted();
-        yield* serve(create(method.input, request), context);
+        const responses = serve(create(method.input, request), context)[Symbol.asyncIterator]();
+        try {
+          for (;;) {
+            const next = await waiters.until(responses.next());
+            if (next.done === true) break;
+            yield next.value;
+          }
+        } finally {
+          await responses.return?.();
+        }
         // A stream that is given up just ends in here; over a network it fails.
         context.signal.throwIfAborted();
       } catch (error) {
@@ -145,6 +156,7 @@ export async function openEmbedded({
         const door = await opening?.catch(() => undefined);
         await door?.close(CLOSE_MS);
         await store.close();
+        waiters.close();
       })();
       return closing;
     },
