@@ -28,6 +28,11 @@ const PATIENCE_MS = 2_000;
 /** For so long after that it is not asked again: each call would else wait for it. */
 const BLIND_MS = 1_000;
 
+/** How long whoever reports a lease waits for the balancer's word, in milliseconds: as long as for a key. The report goes on after that. */
+export function reportWaitMs(away: AwayOption): number {
+  return away === 'wait' ? 10_000 : PATIENCE_MS;
+}
+
 /** A balancer that does without when it is away. `served` hears of each lease of the fallback key. */
 export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () => void): Balancer {
   if (away === 'wait') return balancer;
@@ -45,6 +50,13 @@ export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () 
     keyBalancer: {
       ...keyBalancer,
       acquireKey,
+      getStats: async (request, options) => {
+        try {
+          return await inTime(keyBalancer.getStats(request, options));
+        } catch (error) {
+          throw isAway(error) ? awayError(error as KeyBalancerError) : error;
+        }
+      },
       reportResult: (report, options) =>
         isFallback(report) ? Promise.resolve(unjudged()) : keyBalancer.reportResult(report, options),
       renewLease: (request, options) =>

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isAway } from './away.ts';
-import { withAwayPolicy } from './away-policy.ts';
+import { reportWaitMs, withAwayPolicy } from './away-policy.ts';
 import type { Balancer } from './balancer.ts';
 import type { Place } from './config.ts';
 import { connect } from './connect.ts';
@@ -18,6 +18,8 @@ export interface Connected {
   /** The same, whose leases the client waits for when it is closed: those of calls, not those that somebody keeps. */
   forCalls: Balancer;
   reports: Reports;
+  /** Longest wait of a lease's holder for the answer to its report, in milliseconds. */
+  reportWaitMs: number;
 }
 
 /** Longest wait of close() for calls that run. */
@@ -112,7 +114,7 @@ export class ClientConnection {
       }
       const balancer = withAwayPolicy(bare, away, this.#served);
       const forCalls = this.#leases.around(balancer);
-      return { balancer, forCalls, reports: new Reports(forCalls) };
+      return { balancer, forCalls, reports: new Reports(forCalls), reportWaitMs: reportWaitMs(away) };
     });
     // The next call tries again.
     connecting.catch(() => {

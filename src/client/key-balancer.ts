@@ -7,6 +7,7 @@ import {
   type WatchHealthResponse,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { parseAddresses } from './address.ts';
+import { inTime } from './away.ts';
 import { FALLBACK_KEY_ID } from './away-policy.ts';
 import { fn as checkFunction, MOST_CACHED, whole } from './checks.ts';
 import { ClientConnection } from './client-connection.ts';
@@ -45,6 +46,9 @@ import { type WatchOptions, watchHealth } from './watch.ts';
 
 /** Longest wait of getStats() for reports on their way. */
 const SETTLE_MS = 2_000;
+
+/** A balancer that does not answer getStats() for so long is away. */
+const STATS_MS = 10_000;
 
 /** Connects, or opens the data dir, with the first call. Throws when an option is not right. */
 export function createKeyBalancer(options: KeyBalancerOptions = {}): KeyBalancer {
@@ -183,7 +187,8 @@ class Client implements KeyBalancer {
     return this.#connection.run(async ({ balancer, reports }) => {
       await within(SETTLE_MS, reports.settled());
       const pools = [pool || 'default'];
-      return balancer.keyBalancer.getStats({ pools, includeKeys: true, includeModels: true });
+      const request = { pools, includeKeys: true, includeModels: true };
+      return inTime(balancer.keyBalancer.getStats(request, { timeoutMs: STATS_MS }));
     });
   }
 

@@ -35,7 +35,10 @@ export interface Usage {
 
 /** How a failed call is judged, and what to do next. */
 export interface Judgement {
-  /** ErrorClass name, such as "RATE_LIMITED_MINUTE"; "UNKNOWN": the balancer could not be told in time. */
+  /**
+   * ErrorClass name, such as "RATE_LIMITED_MINUTE"; "UNKNOWN", and no retry: the balancer could not be told within 10 s, or, where it is not
+   * waited for (`away`), 2 s. The report is sent again behind the caller's back.
+   */
   errorClass: string;
   /** Whether the same request may work with another key. */
   retry: boolean;
@@ -77,6 +80,8 @@ export interface LeasedKey extends AsyncDisposable {
 export interface LeasedKeyContext {
   balancer: Balancer;
   reports: Reports;
+  /** Longest wait for the answer to its report, in milliseconds. The report goes on after that. */
+  reportWaitMs: number;
   notify: (event: ClientEvent) => void;
 }
 
@@ -92,13 +97,14 @@ class HeldKey implements LeasedKey {
   readonly labels: Readonly<Record<string, string>>;
   readonly #lease: Lease;
   readonly #reports: Reports;
+  readonly #reportWaitMs: number;
   readonly #notify: LeasedKeyContext['notify'];
   readonly #held: HeldLease;
   readonly #since = performance.now();
   #wasRead = false;
   #reported = false;
 
-  constructor(lease: Lease, { balancer, reports, notify }: LeasedKeyContext) {
+  constructor(lease: Lease, { balancer, reports, reportWaitMs, notify }: LeasedKeyContext) {
     this.keyId = lease.keyId;
     this.project = lease.project;
     this.pool = lease.pool;
@@ -106,6 +112,7 @@ class HeldKey implements LeasedKey {
     this.labels = lease.labels;
     this.#lease = lease;
     this.#reports = reports;
+    this.#reportWaitMs = reportWaitMs;
     this.#notify = notify;
     this.#held = new HeldLease(balancer, lease);
   }
@@ -159,10 +166,11 @@ class HeldKey implements LeasedKey {
     this.#reported = true;
     this.#held.letGo();
     const latencyMs = Math.round(performance.now() - this.#since);
-    const response = await this.#reports.send(
+    const sending = this.#reports.send(
       { ...told, leaseId: this.#lease.leaseId, outcome, latency: durationFromMs(latencyMs) },
       this.keyId,
     );
+    const response = await within(this.#reportWaitMs, sending);
     this.#notify({
       type: 'report',
       method: LEASE_METHOD,

@@ -129,6 +129,29 @@ test('a call waits for a balancer that is frozen to its deadline, and goes on wh
   expect(await thawed).toBe(expectedAnswer('hello'));
 });
 
+test.each([
+  ['dies', 'SIGKILL'],
+  ['freezes', 'SIGSTOP'],
+] as const)(
+  'a balancer that %s keeps nobody waiting for its word on a lease, where calls are to fail',
+  async (_, signal) => {
+    const server = await ServerProcess.start({ dataDir: tempDir() });
+    const { balancer } = await client(server.grpc, { away: 'fail' });
+    const patient = await client(server.grpc, {});
+    await balancer.addKey(ONE);
+    const leases = await Promise.all([balancer.lease(), balancer.lease(), patient.balancer.lease()]);
+    server.process.kill(signal);
+    const ended: string[] = [];
+    const waiting = leases[2].failed({ status: 429, body: 'no' }).then(() => ended.push('who waits'));
+    expect(await leases[0].failed({ status: 429, body: 'no' })).toMatchObject({ errorClass: 'UNKNOWN', retry: false });
+    await leases[1].succeeded();
+    ended.push('who does not');
+    await expect(balancer.getStats()).rejects.toMatchObject({ code: 'UNAVAILABLE', reason: 'BALANCER_AWAY' });
+    await waiting;
+    expect(ended).toEqual(['who does not', 'who waits']);
+  },
+);
+
 test('a balancer that is away is waited for, if nothing else is said, and then a call rejects', async () => {
   const { balancer } = await client(NOBODY, {});
   await expect(balancer.executeWithRetry(ask)).rejects.toMatchObject({ code: 'UNAVAILABLE', reason: '' });
