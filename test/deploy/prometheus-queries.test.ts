@@ -12,6 +12,8 @@ import { anchorsOf } from '../docs/markdown.ts';
 import { ROOT } from '../repository/root.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
+/** Whose quota is known. */
+const PROJECT = '100000000001';
 const RULES = join(ROOT, 'deploy/prometheus/keybalancer.rules.yml');
 const DASHBOARDS = join(ROOT, 'deploy/grafana/dashboards');
 
@@ -67,7 +69,7 @@ describe.skipIf(missing.length > 0)('against a real Prometheus that scrapes a re
     server = await ServerProcess.start({
       dataDir: ownDir(),
       http: '127.0.0.1:0',
-      more: ['--verify', 'off'],
+      more: ['--verify', 'off', '--metrics-per-key', 'on'],
       endedBy: 'starter',
     });
     const port = await freePort();
@@ -152,8 +154,10 @@ async function use(address: string): Promise<void> {
   const balancer = await connect({ address });
   for (let key = 0; key < 5; key++) {
     const apiKey = `AQ.test-key-${String(performance.now()).replace('.', '')}-${key}`;
-    await balancer.keyAdmin.createKey({ apiKey });
+    await balancer.keyAdmin.createKey({ apiKey, ...(key === 0 && { key: { project: PROJECT } }) });
   }
+  const limits = { requestsPerDay: { value: 1_000n }, requestsPerMinute: { value: 1_000n } };
+  await balancer.keyAdmin.setQuota({ quota: { project: PROJECT, model: 'm', ...limits } });
   const lease = async () => (await balancer.keyBalancer.acquireKey({ model: 'm' })).lease!.leaseId;
   const usage = { inputTokens: 5n, outputTokens: 5n, cachedTokens: 1n };
   const latency = { seconds: 1n };
