@@ -35,6 +35,10 @@ export function explainFailure(error: unknown): FailureExplanation {
     if (reason === '' && NOT_REACHED.includes(code ?? '')) {
       return { exitCode: EXIT.notReached, message: error.message };
     }
+    if (reason === '' && code === 'UNIMPLEMENTED') {
+      const message = `${error.message}; it is of another version: \`keybalancer version\` tells both`;
+      return { exitCode: EXIT.failed, message };
+    }
     return { exitCode: EXIT.failed, message: inCommandWords(error.message) };
   }
   // The system's refusals, such as a port in use, say enough; anything else is a fault of this program.

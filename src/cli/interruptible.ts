@@ -6,7 +6,7 @@ type Interrupt = 'SIGINT' | 'SIGTERM';
  * Runs something until Ctrl-C or SIGTERM aborts its signal, and ends the command then as interrupted, once it has let go of what it
  * holds. A second one ends the process at once.
  */
-export async function interruptible(use: (signal: AbortSignal) => Promise<void>): Promise<void> {
+export async function interruptible<T>(use: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const interrupted = new AbortController();
   let received: Interrupt | undefined;
   const onSignal = (name: Interrupt): void => {
@@ -16,8 +16,9 @@ export async function interruptible(use: (signal: AbortSignal) => Promise<void>)
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
+  let result: T | undefined;
   try {
-    await use(interrupted.signal);
+    result = await use(interrupted.signal);
   } catch (error) {
     if (received === undefined || error instanceof CliError) throw error;
   } finally {
@@ -25,4 +26,5 @@ export async function interruptible(use: (signal: AbortSignal) => Promise<void>)
     process.off('SIGTERM', onSignal);
   }
   if (received !== undefined) throw new CliError(exitCodeOfSignal(received), 'interrupted');
+  return result as T;
 }

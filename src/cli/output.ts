@@ -11,16 +11,18 @@ export class Output {
   readonly #out: NodeJS.WriteStream;
   readonly #err: NodeJS.WriteStream;
   readonly #colours: boolean;
+  readonly #ascii: boolean;
   #closed = false;
   #failed = false;
   #progressDrawn = false;
 
-  constructor(out: NodeJS.WriteStream, err: NodeJS.WriteStream) {
+  constructor(out: NodeJS.WriteStream, err: NodeJS.WriteStream, env: NodeJS.ProcessEnv = process.env) {
     this.#out = out;
     this.#err = err;
     this.terminal = out.isTTY === true;
     this.progressive = err.isTTY === true;
     // hasColors knows NO_COLOR and terminals that have none.
+    this.#ascii = !takesUtf8(env);
     this.#colours = this.terminal && out.hasColors();
     // Standard output may end before the command does, which is not the end of an import.
     out.on('error', (error: NodeJS.ErrnoException) => {
@@ -50,11 +52,17 @@ export class Output {
   async write(text: string): Promise<void> {
     this.clearProgress();
     if (this.#closed) return;
-    await new Promise<void>((resolve) => this.#out.write(text, () => resolve()));
+    const shown = this.terminal ? this.shown(text) : text;
+    await new Promise<void>((resolve) => this.#out.write(shown, () => resolve()));
   }
 
   async line(text = ''): Promise<void> {
     await this.write(`${text}\n`);
+  }
+
+  /** Text as a terminal can show it: without what only UTF-8 has, where its locale is another. */
+  shown(text: string): string {
+    return this.#ascii ? text.replaceAll('…', '...').replace(/[^\0-\u007f]/gu, '?') : text;
   }
 
   style(style: Style, text: string): string {
@@ -64,7 +72,10 @@ export class Output {
   /** A line on standard error that names the program, as its neighbours in a pipeline do. */
   complain(message: string): void {
     this.clearProgress();
-    for (const line of message.split('\n')) this.#err.write(`keybalancer: ${printable(line)}\n`);
+    for (const line of message.split('\n')) {
+      const said = `keybalancer: ${printable(line)}\n`;
+      this.#err.write(this.progressive ? this.shown(said) : said);
+    }
   }
 
   /** Draws over the last progress. Nothing where standard error is no terminal. */
@@ -79,6 +90,12 @@ export class Output {
     this.#progressDrawn = false;
     this.#err.write('\r\u001b[2K');
   }
+}
+
+/** By the locale, as POSIX has it. Where none is set, as in many containers, terminals of today are taken to have UTF-8. */
+function takesUtf8({ LC_ALL, LC_CTYPE, LANG }: NodeJS.ProcessEnv): boolean {
+  const locale = LC_ALL || LC_CTYPE || LANG;
+  return !locale || /utf-?8/i.test(locale);
 }
 
 /** Text of others without the control characters that could steer a terminal or break a line. */

@@ -25,7 +25,7 @@ export class Table<Row> {
   }
 
   async rows(rows: readonly Row[]): Promise<void> {
-    const cells = rows.map((row) => this.#columns.map((column) => printable(column.value(row))));
+    const cells = rows.map((row) => this.#columns.map((column) => this.#text(column.value(row))));
     const titles = this.#columns.map((column) => column.title);
     const lines: string[] = [];
     if (this.#widths === undefined) {
@@ -37,6 +37,11 @@ export class Table<Row> {
       lines.push(this.#join(row, (text, column) => this.#styled(column.style?.(original), text)));
     }
     await this.#output.write(`${lines.join('\n')}\n`);
+  }
+
+  #text(value: string): string {
+    const text = printable(value);
+    return this.#output.terminal ? this.#output.shown(text) : text;
   }
 
   #join(cells: readonly string[], style = (text: string, _column: Column<Row>): string => text): string {

@@ -1,9 +1,9 @@
-import { existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { addressList } from '../client/address.ts';
 import type { Balancer } from '../client/balancer.ts';
 import { connect } from '../client/connect.ts';
 import { readClientConfig } from '../server/config/config.ts';
-import { hasDatabase } from '../store/data-dir.ts';
+import { hasDatabase, reasonOf } from '../store/data-dir.ts';
 import { CliError, EXIT } from './exit-code.ts';
 import { interruptible } from './interruptible.ts';
 import { type ClientOptions, flagsOf } from './options.ts';
@@ -52,7 +52,16 @@ export async function withReach(
 export function checkThereIsData(dataDir: string): void {
   const start = 'start one with `keybalancer serve`, or add keys';
   if (!existsSync(dataDir)) throw new CliError(EXIT.notReached, `no server, and no data dir ${dataDir}; ${start}`);
-  if (statSync(dataDir).isDirectory() && !hasDatabase(dataDir)) {
+  if (!statSync(dataDir).isDirectory()) return;
+  try {
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new CliError(
+      EXIT.failed,
+      `data dir ${dataDir} cannot be used: ${reasonOf(error)}; run this as the user that it belongs to`,
+    );
+  }
+  if (!hasDatabase(dataDir)) {
     throw new CliError(EXIT.notReached, `no server, and no KeyBalancer data in ${dataDir}; ${start}`);
   }
 }

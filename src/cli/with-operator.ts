@@ -1,10 +1,12 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { connectOperator } from '../client/operator.ts';
+import { unlessAborted } from '../client/unless-aborted.ts';
 import type { PastExamination } from '../gen/keybalancer/operator/v1/operator_pb.ts';
 import { readClientConfig } from '../server/config/config.ts';
 import { socketPath } from '../store/data-dir.ts';
 import type { DatabaseDescription, Examination, Maintenance } from '../store/open-store.ts';
 import { CliError, EXIT } from './exit-code.ts';
+import { interruptible } from './interruptible.ts';
 import { type ClientOptions, flagsOf } from './options.ts';
 import type { Output } from './output.ts';
 import { listens } from './server-address.ts';
@@ -32,11 +34,16 @@ export async function withMaintenance<T>(
     masterKey: place.masterKey,
     warn: (message) => output.complain(message),
   });
-  try {
-    return await use(store.maintenance);
-  } finally {
-    await store.close();
-  }
+  return interruptible(async (signal) => {
+    const working = use(store.maintenance);
+    try {
+      return await unlessAborted(working, signal);
+    } finally {
+      await store.close();
+      // A copy that was under way takes away what it wrote.
+      await working.catch(() => {});
+    }
+  });
 }
 
 /** What only a server that runs can do. */
@@ -65,11 +72,13 @@ function localPlace(command: string, options: ClientOptions) {
 
 async function withSocket<T>(socket: string, use: (operator: Operator) => Promise<T>): Promise<T> {
   const operator = connectOperator(`unix:${socket}`);
-  try {
-    return await use(operator);
-  } finally {
-    operator.close();
-  }
+  return interruptible(async (signal) => {
+    try {
+      return await unlessAborted(use(operator), signal);
+    } finally {
+      operator.close();
+    }
+  });
 }
 
 function remoteMaintenance(operator: Operator): Maintenance {

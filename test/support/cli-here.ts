@@ -11,6 +11,8 @@ export interface Ran {
 /** What standard output is, where it is a terminal. */
 export interface Terminal {
   colours: boolean;
+  /** As LC_ALL has it. Default: none. */
+  locale?: string;
 }
 
 /**
@@ -23,6 +25,7 @@ export async function cliHere(args: readonly string[], terminal?: Terminal): Pro
   const output = new Output(
     Object.assign(out, shape) as unknown as NodeJS.WriteStream,
     err as unknown as NodeJS.WriteStream,
+    terminal?.locale === undefined ? {} : { LC_ALL: terminal.locale },
   );
   const [stdout, stderr] = [textOf(out), textOf(err)];
   const exitCode = await execute(args, output);

@@ -69,8 +69,11 @@ export class Screen {
   readonly #redraw = (): void => {
     clearTimeout(this.#pending);
     this.#pending = undefined;
-    const lines = this.#draw({ rows: this.#out.rows || 24, columns: this.#out.columns || 80 });
-    const styled = lines.map(({ text, style }) => (style === undefined ? text : this.#output.style(style, text)));
+    const size = { rows: this.#out.rows || 24, columns: this.#out.columns || 80 };
+    const styled = this.#draw(size).map(({ text, style }) => {
+      const shown = this.#output.shown(text).slice(0, size.columns);
+      return style === undefined ? shown : this.#output.style(style, shown);
+    });
     // Over what is there, line by line, so that nothing flickers.
     this.#out.write(`${ESC}H${styled.map((line) => `${line}${ESC}K`).join('\r\n')}${ESC}J`);
   };
