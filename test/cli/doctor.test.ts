@@ -50,6 +50,12 @@ test('doctor finds nothing wrong with a server on its data dir, by the socket an
   expect(local).toMatchObject({ exitCode: 0, stderr: '', reached: true, problems: 0, warnings: 0 });
   const remote = await doctor('--address', server.grpc);
   expect(remote).toMatchObject({ exitCode: 0, stderr: '', reached: true, problems: 0, warnings: 0 });
+  const several = await doctor('--address', `127.0.0.1:1,${server.grpc}`);
+  expect(several).toMatchObject({ exitCode: 1, reached: true, problems: 1 });
+  expect(several.of('server')).toEqual([
+    expect.stringMatching(/^problem: no KeyBalancer answers at 127\.0\.0\.1:1 /),
+    expect.stringContaining(`ok: ${server.grpc} answers`),
+  ]);
   for (const report of [local, remote]) {
     expect(report.of('server')).toEqual([expect.stringMatching(/^ok: .* answers in \d+/)]);
     expect(report.of('version')).toEqual([expect.stringMatching(/^ok: the server is (\S+), this program \1$/)]);

@@ -1,3 +1,4 @@
+import { addressList } from '../../client/address.ts';
 import { connect } from '../../client/connect.ts';
 import { type ClientConfig, readClientConfig } from '../../server/config/config.ts';
 import type { Flags } from '../../server/config/settings.ts';
@@ -32,7 +33,7 @@ export async function examine(
     return { findings, reached: true };
   }
   const place =
-    config.address === undefined ? await examineLocal(config, signal) : await examineAddress(config.address, signal);
+    config.address === undefined ? await examineLocal(config, signal) : await examineEach(config.address, signal);
   findings.push(...place.findings, await examineGemini(config.geminiBaseUrl, signal));
   const stepMs = Date.now() - clock.wall - (performance.now() - clock.running);
   if (Math.abs(stepMs) > STEP_MS) {
@@ -40,6 +41,13 @@ export async function examine(
     findings.push(warning('clock', found, 'let NTP slew the clock rather than step it'));
   }
   return { findings, reached: place.reached };
+}
+
+/** Each of the addresses: of several, a client finds out only about the first that answers. */
+async function examineEach(addresses: string, signal: AbortSignal): Promise<Examined> {
+  const all: Examined[] = [];
+  for (const address of addressList(addresses)) all.push(await examineAddress(address, signal));
+  return { findings: all.flatMap(({ findings }) => findings), reached: all.some(({ reached }) => reached) };
 }
 
 async function examineLocal(
