@@ -3,6 +3,7 @@ import { KEY_FILE_FORMATS, type KeyFileFormat } from '../../client/key-formats/f
 import type { CommandContext } from '../command-context.ts';
 import { CliError, EXIT } from '../exit-code.ts';
 import { importFiles } from '../import/import-files.ts';
+import { takeOver } from '../import/take-over.ts';
 import { labelOption } from '../label-option.ts';
 import { addClientOptions, addHelpExamples, type ClientOptions, numberOption, wordOption } from '../options.ts';
 
@@ -15,7 +16,9 @@ export interface ImportCommandOptions extends ClientOptions {
   model?: string[];
   label?: Record<string, string>;
   onConflict: 'keep' | 'update';
-  dryRun?: true;
+  dryRun?: boolean;
+  fromEasyGeminiBalance?: string;
+  keepWeights?: boolean;
 }
 
 export function define(command: Command, { output }: CommandContext): void {
@@ -47,7 +50,15 @@ export function define(command: Command, { output }: CommandContext): void {
       'keep',
     )
     .option('--dry-run', 'only check, change nothing, and say what would become of each line')
+    .option('--from-easy-gemini-balance <FILE>', 'take over the keys of that program, from its keys.db')
+    .option('--keep-weights', 'take its weights as they are, too')
     .action((files: string[], options: ImportCommandOptions) => {
+      const { fromEasyGeminiBalance, keepWeights } = options;
+      if (fromEasyGeminiBalance !== undefined) {
+        if (files.length === 0) return takeOver(fromEasyGeminiBalance, options, output);
+        throw new CliError(EXIT.usage, 'FILE and --from-easy-gemini-balance cannot be given together');
+      }
+      if (keepWeights) throw new CliError(EXIT.usage, '--keep-weights needs --from-easy-gemini-balance');
       if (files.length === 0) {
         throw new CliError(EXIT.usage, 'missing FILE: name a file with keys, or - for standard input; see --help');
       }
@@ -58,6 +69,7 @@ export function define(command: Command, { output }: CommandContext): void {
     'import keys.txt',
     'import keys.csv more.jsonl --project my-project --label team=search',
     'import - --pool batch --dry-run < keys.txt',
+    'import --from-easy-gemini-balance ~/.local/share/easy-gemini-balance/keys.db',
   ).addHelpText(
     'after',
     [
@@ -68,8 +80,12 @@ export function define(command: Command, { output }: CommandContext): void {
       '',
       'Lines that cannot be used are named on standard error by number and reason, never the key; the rest is imported',
       '(exit code 4). To repeat an import is safe, also after one that was cut off: keys that are there are skipped.',
+      'A take-over reads a copy of the file and leaves it as it is. Keys come with their source, their counts of errors and when they',
+      'were used last, those out of use in quarantine; weights were moved by outcomes, so each is 1 and the rest is health. Times',
+      "without a zone are of this machine's (TZ=Asia/Shanghai before the command names another). Repeated, it changes nothing.",
+      '',
       '--json prints pool, source, dryRun, complete, new, updated, skipped, rejected, rejectedLines (file, line, reason; the first',
-      '1,000 of a file) and ignored (columns, fields and variables that mean nothing here).',
+      '1,000 of a file), ignored (columns, fields and variables that mean nothing here) and notes.',
     ].join('\n'),
   );
 }

@@ -10,7 +10,10 @@ export interface ImportTold {
   source: string;
   dryRun: boolean;
   complete: boolean;
-  files: { name: string; summary: Readonly<ImportSummary> }[];
+  /** `place`: what their lines are called. */
+  files: { name: string; place: string; summary: Readonly<ImportSummary> }[];
+  /** Sentences about what was done beside. */
+  notes: readonly string[];
 }
 
 /** Rejections told to a person one by one; `--json` has more. */
@@ -19,7 +22,7 @@ const COUNTS = ['new', 'updated', 'skipped', 'rejected'] as const;
 
 /** Tells nothing, but in JSON, where there was no key. */
 export async function tellImport(told: ImportTold, json: boolean, output: Output): Promise<void> {
-  const { files, pool, source, dryRun, complete } = told;
+  const { files, pool, source, dryRun, complete, notes } = told;
   const counts = { new: 0, updated: 0, skipped: 0, rejected: 0 };
   for (const { summary } of files) for (const name of COUNTS) counts[name] += summary[name];
   const ignored = [...new Set(files.flatMap(({ summary }) => summary.ignored))];
@@ -28,16 +31,15 @@ export async function tellImport(told: ImportTold, json: boolean, output: Output
       summary.rejections.map((rejection) => ({ file: name, ...rejection })),
     );
     await output.line(
-      prettyJson({ pool: pool || 'default', source, dryRun, complete, ...counts, rejectedLines, ignored }),
+      prettyJson({ pool: pool || 'default', source, dryRun, complete, ...counts, rejectedLines, ignored, notes }),
     );
     return;
   }
   if (ignored.length > 0) output.complain(`left out, for these names mean nothing here: ${ignored.join(', ')}`);
   if (keysRead(counts) === 0) return;
-  const complaints = files.flatMap(({ name, summary }) => {
-    const place = files.length > 1 ? `${name} line` : 'line';
-    return summary.rejections.map(({ line, reason }) => `${place} ${line}: ${inCommandWords(reason)}`);
-  });
+  const complaints = files.flatMap(({ place, summary }) =>
+    summary.rejections.map(({ line, reason }) => `${place} ${line}: ${inCommandWords(reason)}`),
+  );
   for (const complaint of complaints.slice(0, MOST_COMPLAINTS)) output.complain(complaint);
   if (counts.rejected > MOST_COMPLAINTS) output.complain(`and ${counts.rejected - MOST_COMPLAINTS} more lines`);
   const where = pool === '' ? 'default' : pool;
@@ -46,4 +48,5 @@ export async function tellImport(told: ImportTold, json: boolean, output: Output
   await output.line(
     `${deed}: ${fresh} new, ${updated} updated, ${skipped} there already or repeated, ${rejected} rejected`,
   );
+  for (const note of notes) await output.line(note);
 }
