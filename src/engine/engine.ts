@@ -15,6 +15,7 @@ import {
   type KeyRecord,
   type LearnedProject,
   leaseLimit,
+  NO_LEASES,
   ordinalOf,
   type Project,
   projectName,
@@ -247,7 +248,7 @@ export class Engine {
       health: fresh.health ?? HEALTHY,
       state: 0 as KeyState,
       active: 0,
-      leases: new Set(),
+      leases: NO_LEASES,
       usage: fresh.usage ?? noUsage(),
       faults: undefined,
       lastAcquire: fresh.lastAcquire,
@@ -349,7 +350,8 @@ export class Engine {
     const ofBoot = this.leases.get(lease.boot) ?? new Map<number, Lease>();
     this.leases.set(lease.boot, ofBoot);
     ofBoot.set(lease.seq, lease);
-    key.leases.add(lease);
+    if (key.leases === NO_LEASES) key.leases = new Set([lease]);
+    else (key.leases as Set<Lease>).add(lease);
     this.changes.leases.add(lease);
     this.leaseDeadlines.set(lease, lease.state === LeaseState.ACTIVE ? lease.expireTime : lease.expireTime + LATE_MS);
     if (lease.state !== LeaseState.ACTIVE) return;
@@ -385,7 +387,9 @@ export class Engine {
   forget(lease: Lease): void {
     lease.state = LeaseState.ENDED;
     this.leaseDeadlines.delete(lease);
-    lease.key.leases.delete(lease);
+    const { key } = lease;
+    if (key.leases !== NO_LEASES) (key.leases as Set<Lease>).delete(lease);
+    if (key.leases.size === 0) key.leases = NO_LEASES;
     const ofBoot = this.leases.get(lease.boot);
     ofBoot?.delete(lease.seq);
     if (ofBoot?.size === 0) this.leases.delete(lease.boot);

@@ -27,7 +27,7 @@ export interface Project extends Resting {
   readonly name: string;
   readonly keys: Set<Key>;
   /** Where its keys are: in each pool they are one group of the lanes. */
-  readonly places: Place[];
+  places: readonly Place[];
   /** What is known and used of its quota, by model; made on first use. */
   gates: Map<string, Gate> | undefined;
   /** Limits of models that have none of their own. */
@@ -81,6 +81,9 @@ export interface LearnedProject {
   readonly time: number;
 }
 
+/** Of most keys of a large pool: a set of its own costs a quarter of a kilobyte. */
+export const NO_LEASES: ReadonlySet<Lease> = new Set();
+
 /** A key without its secret. */
 export interface Key extends Resting {
   /** Counts up over all pools, never reused. */
@@ -104,8 +107,8 @@ export interface Key extends Resting {
   state: KeyState;
   /** Leases that are active, reported or not yet expired. */
   active: number;
-  /** Its leases that can still be reported: active, expired, or left by their session. */
-  readonly leases: Set<Lease>;
+  /** Its leases that can still be reported: active, expired, or left by their session. Engine.hold and forget change it. */
+  leases: ReadonlySet<Lease>;
   readonly usage: UsageCounts;
   /** Its failures, in this run only; undefined: there were none. */
   faults: FaultCounts | undefined;

@@ -148,7 +148,8 @@ export class Pool {
     let place = project.places.find((each) => each.pool === this);
     if (place === undefined) {
       place = { pool: this, group: this.#freeGroups.pop() ?? this.groups.length, keys: 0 };
-      project.places.push(place);
+      // Most have one: to push it to an empty list would set room aside for 17.
+      project.places = [...project.places, place];
       this.groups[place.group] = project;
       const at = this.#host.moment(now);
       for (const lane of this.lanes.values()) gate(lane, place.group, project, at);
@@ -160,11 +161,10 @@ export class Pool {
   /** Takes a key from among those of its project, and so out of the lanes. */
   leaveGroup(key: Key): void {
     this.withdraw(key);
-    const { places } = key.project;
-    const index = places.findIndex((each) => each.pool === this);
-    const place = places[index]!;
+    const { project } = key;
+    const place = project.places.find((each) => each.pool === this)!;
     if (--place.keys > 0) return;
-    places.splice(index, 1);
+    project.places = project.places.filter((each) => each !== place);
     this.groups[place.group] = undefined;
     this.#freeGroups.push(place.group);
     for (const lane of this.lanes.values()) {

@@ -118,14 +118,18 @@ export class ImportPlan {
   }
 }
 
+const NO_MODELS: readonly string[] = [];
+const NO_LABELS: Readonly<Record<string, string>> = {};
+
 function settingsOf(key: KeyToImportOrder, source: string): KeySettings {
   return {
     project: key.project,
     weight: key.weight ?? 1,
     maxConcurrentLeases: key.maxConcurrentLeases,
-    models: key.models,
+    // One for all that have none: a pool may have a million keys.
+    models: key.models.length === 0 ? NO_MODELS : key.models,
     source: key.source || source,
-    labels: key.labels,
+    labels: Object.keys(key.labels).length === 0 ? NO_LABELS : key.labels,
     tier: key.tier,
     disabled: key.disabled,
   };

@@ -3,8 +3,8 @@ import { setRests } from '../../engine/cooldowns.ts';
 import { endingOf } from '../../engine/engine.ts';
 import { BalancerError, shown } from '../../engine/errors.ts';
 import { HEALTHY } from '../../engine/health.ts';
-import { type Key, keyId, ordinalOf, projectName, type Resting, stateOf } from '../../engine/key.ts';
-import { type Lease, LeaseState } from '../../engine/lease.ts';
+import { type Key, keyId, NO_LEASES, ordinalOf, projectName, type Resting, stateOf } from '../../engine/key.ts';
+import { LeaseState } from '../../engine/lease.ts';
 import { newProject } from '../../engine/projects.ts';
 import { pardon } from '../../engine/quarantine.ts';
 import { noUsage } from '../../engine/usage.ts';
@@ -282,7 +282,7 @@ const UNUSED = {
   health: HEALTHY,
   state: KeyState.UNSPECIFIED,
   active: 0,
-  leases: new Set<Lease>(),
+  leases: NO_LEASES,
   usage: noUsage(),
   lastAcquire: undefined,
   faults: undefined,
