@@ -1,7 +1,7 @@
 import type { Balancer } from '../client/balancer.ts';
 import { CliError, EXIT } from './exit-code.ts';
 import type { Output } from './output.ts';
-import { readSecret } from './read-secret.ts';
+import { readSecret, secretInFile } from './read-secret.ts';
 
 const KEY_ID = /^key-[0-9a-f]{8,}$/;
 
@@ -25,6 +25,33 @@ export async function apiKeyOf(argument: string, command: string, output: Output
     `the key is in the history of the shell now, and every user of this machine could see it; \`${command} -\` reads it from standard input`,
   );
   return argument;
+}
+
+/** A key that is to be added: from one place, and from a hidden prompt where none is named. */
+export async function newKeyOf(
+  argument: string | undefined,
+  { fromEnv, fromFile }: { fromEnv?: string; fromFile?: string },
+  output: Output,
+): Promise<string> {
+  const places = [argument, fromEnv, fromFile].filter((place) => place !== undefined);
+  if (places.length > 1) throw new CliError(EXIT.usage, 'KEY, --from-env and --from-file: only one can be given');
+  if (fromEnv !== undefined) return variable(fromEnv);
+  if (fromFile !== undefined) return secretInFile(fromFile, '--from-file', 'API key');
+  if (argument === undefined && !process.stdin.isTTY) {
+    throw new CliError(EXIT.usage, 'missing KEY: name - for standard input, --from-env or --from-file; see --help');
+  }
+  return apiKeyOf(argument ?? '-', 'add-key', output);
+}
+
+/** Says nothing of the name but that it is none: it may be the key itself. */
+function variable(name: string): string {
+  if (!/^[A-Za-z_][A-Za-z0-9_]{0,63}$/.test(name)) {
+    throw new CliError(EXIT.usage, '--from-env is no name of a variable; allowed: such as GEMINI_API_KEY');
+  }
+  const value = process.env[name]?.trim() ?? '';
+  if (value === '')
+    throw new CliError(EXIT.usage, `--from-env names a variable that is not set; allowed: one that holds a key`);
+  return value;
 }
 
 /** The id of a key that is there: asked by an import that only checks, since the API tells keys by a hash of its own. */

@@ -1,3 +1,4 @@
+import { readFileSync, statSync } from 'node:fs';
 import { CliError, EXIT, exitCodeOfSignal } from './exit-code.ts';
 
 /** More than any key, less than a file given by mistake. */
@@ -11,10 +12,27 @@ const BACKSPACE = ['\u007f', '\b'];
 /** One secret from standard input: a line of a pipe, or typed at a terminal that shows nothing of it. */
 export async function readSecret(what: string): Promise<string> {
   const text = process.stdin.isTTY ? await typed(`${what}: `) : await piped(what);
+  return onlyLine(text, what, 'on standard input');
+}
+
+/** The same from a file. `flag`: which option names it. */
+export function secretInFile(path: string, flag: string, what: string): string {
+  let text: string;
+  try {
+    if (statSync(path).size > MOST_BYTES) throw new CliError(EXIT.usage, `${flag} is longer than any ${what}`);
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if (error instanceof CliError) throw error;
+    throw new CliError(EXIT.failed, `${flag} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+  }
+  return onlyLine(text, what, `in the file of ${flag}`);
+}
+
+function onlyLine(text: string, what: string, where: string): string {
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== '');
-  if (lines.length === 0) throw new CliError(EXIT.usage, `no ${what} on standard input`);
+  if (lines.length === 0) throw new CliError(EXIT.usage, `no ${what} ${where}`);
   if (lines.length > 1) {
-    throw new CliError(EXIT.usage, `${lines.length} lines on standard input, where one ${what} is expected`);
+    throw new CliError(EXIT.usage, `${lines.length} lines ${where}, where one ${what} is expected`);
   }
   return (lines[0] as string).trim();
 }

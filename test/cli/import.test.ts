@@ -1,8 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { expect, test } from 'vitest';
-import { cli } from '../support/cli.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import type { Balancer } from '../../src/client/balancer.ts';
+import { connect } from '../../src/client/connect.ts';
+import type { Key } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { cli, startServe } from '../support/cli.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
@@ -10,25 +13,32 @@ const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
 interface Bench {
   env: NodeJS.ProcessEnv;
   file: (name: string, content: string | Uint8Array) => string;
+  balancer: Balancer;
 }
 
-function bench(): Bench {
+/** A server on a data dir, which commands find by its socket. */
+async function bench(): Promise<Bench> {
   const dir = tempDir();
+  const dataDir = join(dir, 'data');
+  const served = await startServe(dataDir);
+  const balancer = await connect({ address: served.grpc });
+  onTestFinished(() => balancer.close());
   return {
-    env: { KEYBALANCER_DATA_DIR: join(dir, 'data') },
+    env: { KEYBALANCER_DATA_DIR: dataDir },
     file: (name, content) => {
       writeFileSync(join(dir, name), content);
       return join(dir, name);
     },
+    balancer,
   };
 }
 
-async function listed({ env }: Bench): Promise<Record<string, unknown>[]> {
-  return JSON.parse((await cli(['list', '--json'], { env })).stdout).keys;
+async function listed({ balancer }: Bench): Promise<Key[]> {
+  return (await balancer.keyAdmin.listKeys({ pageSize: 1000 })).keys;
 }
 
 test('row 5: files of all formats are imported at once, each by the end of its name, with defaults from flags', async () => {
-  const at = bench();
+  const at = await bench();
   const files = [
     at.file('a.txt', `# ours\n${key(1)}\n${key(2)}:2\n`),
     at.file('b.csv', `key,weight,project,models,labels\n${key(3)},3,p-3,m-3,team=csv\n${key(4)},,,,\n`),
@@ -58,14 +68,13 @@ test('row 5: files of all formats are imported at once, each by the end of its n
 });
 
 test('a key goes to the pool that its file names, unless a flag names another', async () => {
-  const at = bench();
-  await cli(['import', '-'], { env: at.env, input: key(0) });
-  await cli(['pool', 'create', 'batch'], { env: at.env });
+  const at = await bench();
+  await at.balancer.keyAdmin.createPool({ pool: { pool: 'batch' } });
   const file = at.file('keys.csv', `key,pool\n${key(1)},batch\n${key(2)},\n`);
   expect((await cli(['import', file], { env: at.env })).exitCode).toBe(0);
   const other = at.file('more.csv', `key,pool\n${key(3)},batch\n`);
   expect((await cli(['import', other, '--pool', 'default'], { env: at.env })).exitCode).toBe(0);
-  expect((await listed(at)).map(({ pool }) => pool)).toEqual(['default', 'batch', 'default', 'default']);
+  expect((await listed(at)).map(({ pool }) => pool)).toEqual(['batch', 'default', 'default']);
   const nowhere = at.file('nowhere.csv', `key,pool\n${key(4)},nowhere\n`);
   expect(await cli(['import', nowhere], { env: at.env })).toMatchObject({
     exitCode: 1,
@@ -74,8 +83,8 @@ test('a key goes to the pool that its file names, unless a flag names another', 
 });
 
 test('a check says line by line what would be new, updated or skipped, also over the bounds of a call, and changes nothing', async () => {
-  const at = bench();
-  await cli(['import', '-'], { env: at.env, input: `${key(1)}\n${key(2)}\n` });
+  const at = await bench();
+  await at.balancer.keyBalancer.importKeys({ keys: [{ apiKey: key(1) }, { apiKey: key(2) }], source: 'imported' });
   const rest = Array.from({ length: 2_100 }, (_, n) => `${key(100 + n)},1`);
   const file = at.file(
     'keys.csv',
@@ -102,7 +111,7 @@ test('a check says line by line what would be new, updated or skipped, also over
 });
 
 test('a file that is of another kind is refused with what to do, the files beside it are imported', async () => {
-  const at = bench();
+  const at = await bench();
   const files = [
     at.file('keys.txt', key(1)),
     at.file('keys.gz', gzipSync(key(2))),
@@ -132,7 +141,7 @@ test('a file that is of another kind is refused with what to do, the files besid
 });
 
 test('lines are named with their file where there are several, and what means nothing is told', async () => {
-  const at = bench();
+  const at = await bench();
   const files = [at.file('a.csv', `key,owner\n${key(1)},me\n`), at.file('b.txt', `${key(2)}\n${key(3)}:0\n`)];
   const imported = await cli(['import', ...files], { env: at.env });
   expect(imported).toMatchObject({
@@ -154,7 +163,7 @@ test('lines are named with their file where there are several, and what means no
 });
 
 test('standard input has any format that is named', async () => {
-  const at = bench();
+  const at = await bench();
   const input = `{"keys": ["${key(1)}"]}`;
   expect(await cli(['import', '-'], { env: at.env, input })).toMatchObject({
     exitCode: 1,
