@@ -46,10 +46,10 @@ export function startOtlp(config: OtlpConfig, logger: () => Logger): Telemetry {
 
 function traceTo(url: string, config: OtlpConfig, resource: Resource, logger: () => Logger) {
   const exporter = new Sending('traces', url, logger).watch(new OTLPTraceExporter({ url }));
-  const { sampler, roots } = samplerOf(config);
+  const { sampler, ...known } = samplerOf(config);
   const provider = new TracerProvider({ resource, sampler, spanProcessors: [new BatchSpanProcessor({ exporter })] });
   const tracer = provider.getTracer('keybalancer', VERSION);
-  return { tracing: { tracer, roots }, close: () => provider.shutdown() };
+  return { tracing: { tracer, ...known }, close: () => provider.shutdown() };
 }
 
 function logTo(url: string, resource: Resource, logger: () => Logger) {

@@ -6,15 +6,20 @@ import {
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace';
 import type { OtlpConfig } from '../config/otlp.ts';
+import type { CallTracing } from './watch-calls.ts';
 
-/** Which calls are traced, and whether any are whose callers do not trace. */
+/** Which calls are traced, and what of that can be told without asking it. */
 export function samplerOf({ sampler, ratio }: Pick<OtlpConfig, 'sampler' | 'ratio'>): {
   sampler: Sampler;
-  roots: boolean;
-} {
+} & Pick<CallTracing, 'roots' | 'parentDecides'> {
   const own = sampler.replace('parentbased_', '');
   const root = rootSampler(own, ratio);
-  return { sampler: own === sampler ? root : new ParentBasedSampler({ root }), roots: own !== 'always_off' };
+  const parentDecides = own !== sampler;
+  return {
+    sampler: parentDecides ? new ParentBasedSampler({ root }) : root,
+    roots: own !== 'always_off',
+    parentDecides,
+  };
 }
 
 function rootSampler(name: string, ratio: number): Sampler {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { DescMethod } from '@bufbuild/protobuf';
-import { ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, type Tracer, trace } from '@opentelemetry/api';
+import { ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, TraceFlags, type Tracer, trace } from '@opentelemetry/api';
 import { BalancerError } from '../../engine/errors.ts';
 import { redact } from '../../gemini/redact.ts';
 import type { Logger } from '../logger.ts';
@@ -40,6 +40,8 @@ export interface CallTracing {
   tracer: Tracer;
   /** Whether calls may be traced whose callers do not trace. */
   roots: boolean;
+  /** Whether calls are left out whose callers traced them but chose not to record it. */
+  parentDecides: boolean;
 }
 
 /** Faults of the server, of which a span is an error; a refusal is the caller's to deal with. */
@@ -81,14 +83,18 @@ export function callFields({ headers, caller }: Pick<CallStart, 'headers' | 'cal
   return { caller, requestId: requestId.slice(0, LONGEST_REQUEST_ID) };
 }
 
-/** By the semantic conventions for RPC. undefined: the caller does not trace, and nobody asked for traces that begin here. */
-function spanOf({ tracer, roots }: CallTracing, { method, system, headers, caller }: CallStart): Span | undefined {
+/** By the semantic conventions for RPC. undefined: it is not recorded. To learn that from the sampler costs as much as a span. */
+function spanOf(
+  { tracer, roots, parentDecides }: CallTracing,
+  { method, system, headers, caller }: CallStart,
+): Span | undefined {
   const parent = traceParentOf(headers);
-  if (parent === undefined && !roots) return undefined;
+  if (parent === undefined ? !roots : parentDecides && parent.traceFlags === TraceFlags.NONE) return undefined;
   const name = `${method.parent.typeName}/${method.name}`;
   const attributes = { 'rpc.system.name': system, 'rpc.method': name, 'keybalancer.caller': caller };
   const context = parent === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, parent);
-  return tracer.startSpan(name, { kind: SpanKind.SERVER, attributes }, context);
+  const span = tracer.startSpan(name, { kind: SpanKind.SERVER, attributes }, context);
+  return span.isRecording() ? span : undefined;
 }
 
 function idsOf(span: Span): Pick<CallFields, 'trace_id' | 'span_id'> {
