@@ -92,7 +92,8 @@ export async function execute(argv: readonly string[], output: Output): Promise<
   }
 }
 
-function contextOf(output: Output): CommandContext {
+/** What commands work with; its whole program is what completions and documents are made from. */
+export function contextOf(output: Output): CommandContext {
   const context: CommandContext = {
     output,
     async wholeProgram() {

@@ -18,6 +18,8 @@ import {
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { Cli, cli, MAIN, startServe } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
+import { dirWithKeys } from '../support/key-dirs.ts';
+import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const NOW = Date.UTC(2026, 10, 25, 12);
@@ -172,6 +174,25 @@ test.skipIf(!tmux)('row 20: monitor fills a real terminal, also of 40x10, and gi
   );
   await run('send-keys', 'q');
   await eventually(screen).toMatch(/before/);
+});
+
+test.skipIf(!tmux)('row 20: monitor draws without colours where NO_COLOR is set', async () => {
+  const dataDir = await dirWithKeys(1);
+  await ServerProcess.start({ dataDir });
+  const socket = join(tempDir(), 'tmux');
+  const run = async (...args: string[]) => (await promisify(execFile)('tmux', ['-S', socket, ...args])).stdout;
+  onTestFinished(async () => {
+    await run('kill-server').catch(() => {});
+  });
+  const line = `'${process.execPath}' '${MAIN}' monitor --data-dir '${dataDir}'`;
+  for (const [pane, env, escapes] of [
+    ['plain', ['-e', 'NO_COLOR=1'], false],
+    ['bold', ['-e', 'NO_COLOR='], true],
+  ] as const) {
+    await run('-f', '/dev/null', 'new-session', '-d', '-s', pane, '-x', '100', '-y', '24', ...env, line);
+    await eventually(() => run('capture-pane', '-p', '-t', pane)).toMatch(/default +1 +1 /);
+    expect((await run('capture-pane', '-e', '-p', '-t', pane)).includes('\u001b[')).toBe(escapes);
+  }
 });
 
 function hasTmux(): boolean {
