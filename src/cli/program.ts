@@ -15,6 +15,11 @@ interface Entry {
 const COMMANDS: readonly Entry[] = [
   { name: 'serve', summary: 'run the server', load: () => import('./commands/serve.ts') },
   { name: 'import', summary: 'add keys from a file or standard input', load: () => import('./commands/import.ts') },
+  {
+    name: 'export',
+    summary: 'write keys to a file, masked or in plain text',
+    load: () => import('./commands/export.ts'),
+  },
   { name: 'add-key', summary: 'add one key', load: () => import('./commands/add-key.ts') },
   { name: 'remove-key', summary: 'remove one key', load: () => import('./commands/remove-key.ts') },
   { name: 'update-key', summary: 'change the settings of keys', load: () => import('./commands/update-key.ts') },

@@ -2,9 +2,10 @@ import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { connectOperator } from '../client/operator.ts';
 import { unlessAborted } from '../client/unless-aborted.ts';
 import type { PastExamination } from '../gen/keybalancer/operator/v1/operator_pb.ts';
+import type { KeyToImport } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { readClientConfig } from '../server/config/config.ts';
 import { socketPath } from '../store/data-dir.ts';
-import type { DatabaseDescription, Examination, Maintenance } from '../store/open-store.ts';
+import type { DatabaseDescription, Examination, ExportedKey, Maintenance } from '../store/open-store.ts';
 import { CliError, EXIT } from './exit-code.ts';
 import { interruptible } from './interruptible.ts';
 import { type ClientOptions, flagsOf } from './options.ts';
@@ -105,12 +106,20 @@ function remoteMaintenance(operator: Operator): Maintenance {
       const { result } = await operator.check({});
       return examination(result!);
     },
+    async *exportKeys(pool) {
+      for await (const { keys } of operator.exportKeys({ pool })) yield keys.map(exported);
+    },
   };
 }
 
 function past(found: PastExamination | undefined): DatabaseDescription['lastCheck'] {
   if (found?.endTime === undefined) return undefined;
   return { endTime: timestampMs(found.endTime), problems: found.problems, keys: Number(found.keys) };
+}
+
+function exported({ pool, key }: { pool: string; key?: KeyToImport | undefined }): ExportedKey {
+  const { apiKey, weight = 1, maxConcurrentLeases, project, models, source, labels, tier, disabled } = key!;
+  return { apiKey, pool, settings: { weight, maxConcurrentLeases, project, models, source, labels, tier, disabled } };
 }
 
 function examination(result: {

@@ -8,6 +8,7 @@ import { GrpcCalls } from './grpc-calls.ts';
 /** What the owner of a data dir does for an operator. Calls reject with KeyBalancerError. */
 export interface Operator extends UnaryCalls<typeof OperatorService> {
   readonly backUp: ReturnType<typeof streamingBackUp>;
+  readonly exportKeys: ReturnType<typeof streamingExport>;
   close(): void;
 }
 
@@ -23,6 +24,7 @@ export function connectOperator(address: string): Operator {
   return {
     ...unaryCalls(OperatorService, calls.invoke),
     backUp: streamingBackUp(calls),
+    exportKeys: streamingExport(calls),
     close() {
       calls.close();
       endpoints.close();
@@ -32,4 +34,8 @@ export function connectOperator(address: string): Operator {
 
 function streamingBackUp(calls: GrpcCalls) {
   return calls.streaming(OperatorService.method.backUp);
+}
+
+function streamingExport(calls: GrpcCalls) {
+  return calls.streaming(OperatorService.method.exportKeys);
 }

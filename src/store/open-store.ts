@@ -6,9 +6,10 @@ import type { Probe } from './probe.ts';
 import { SecretCache } from './secret-cache.ts';
 import { Backups, type DatabaseDescription } from './sqlite/backup.ts';
 import type { Examination } from './sqlite/examine.ts';
+import { exportKeys } from './sqlite/key-export.ts';
 import { openJournal } from './sqlite/open-journal.ts';
 import { SqliteStore } from './sqlite/sqlite-store.ts';
-import type { Store } from './store.ts';
+import type { KeySettings, Store } from './store.ts';
 import { Vault } from './vault.ts';
 
 export interface OpenStoreOptions {
@@ -40,6 +41,16 @@ export interface Maintenance {
   /** Examines a copy, which is gone afterwards. */
   check(): Promise<Examination>;
   describe(): Promise<DatabaseDescription>;
+  /** Keys in plain text, in parts, in the order of their ids; of a pool, or ("") of all. Rejects POOL_NOT_FOUND. */
+  exportKeys(pool: string): AsyncIterable<ExportedKey[]>;
+}
+
+/** A key with its secret. */
+export interface ExportedKey {
+  /** Secret. */
+  apiKey: string;
+  pool: string;
+  settings: KeySettings;
 }
 
 export type { DatabaseDescription } from './sqlite/backup.ts';
@@ -82,7 +93,9 @@ export async function openStore(options: OpenStoreOptions): Promise<OwnedStore> 
     });
     return Object.assign(store, {
       announce: (addresses: object) => journal.announce(addresses),
-      maintenance: new Backups(journal, dataDir, masterKey.key),
+      maintenance: Object.assign(new Backups(journal, dataDir, masterKey.key), {
+        exportKeys: (pool: string) => exportKeys(store, journal, vault, pool),
+      }),
     });
   } catch (error) {
     await journal.close();

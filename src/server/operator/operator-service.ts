@@ -7,6 +7,7 @@ import {
   DescribeDatabaseResponseSchema,
   type Examination,
   ExaminationSchema,
+  ExportKeysResponseSchema,
   type OperatorService,
   ReloadConfigResponseSchema,
   SetLogLevelResponseSchema,
@@ -30,6 +31,7 @@ export function createOperatorService({
 }: OperatorContext): ServiceFunctions<typeof OperatorService> {
   return {
     backUp: ({ path }) => backUp(maintenance, path),
+    exportKeys: ({ pool }) => exportKeys(maintenance, pool),
     check: async () => create(CheckResponseSchema, { result: examinationMessage(await maintenance.check()) }),
     describeDatabase: async () => databaseMessage(await maintenance.describe()),
     reloadConfig: async () => {
@@ -72,6 +74,23 @@ async function* backUp(maintenance: Maintenance, path: string) {
       yield create(BackUpResponseSchema, { ...response, result: examinationMessage(ended.result) });
       return;
     }
+  }
+}
+
+async function* exportKeys(maintenance: Maintenance, pool: string) {
+  for await (const keys of maintenance.exportKeys(pool)) {
+    yield create(ExportKeysResponseSchema, {
+      keys: keys.map(({ apiKey, pool, settings: { maxConcurrentLeases, ...settings } }) => ({
+        pool,
+        key: {
+          ...settings,
+          apiKey,
+          models: [...settings.models],
+          labels: { ...settings.labels },
+          ...(maxConcurrentLeases !== undefined && { maxConcurrentLeases }),
+        },
+      })),
+    });
   }
 }
 

@@ -6,13 +6,15 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { KeyToImport } from "../../v1/keybalancer_pb.ts";
+import { file_keybalancer_v1_keybalancer } from "../../v1/keybalancer_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file keybalancer/operator/v1/operator.proto.
  */
 export const file_keybalancer_operator_v1_operator: GenFile = /*@__PURE__*/
-  fileDesc("CiZrZXliYWxhbmNlci9vcGVyYXRvci92MS9vcGVyYXRvci5wcm90bxIXa2V5YmFsYW5jZXIub3BlcmF0b3IudjEiHQoNQmFja1VwUmVxdWVzdBIMCgRwYXRoGAEgASgJInEKDkJhY2tVcFJlc3BvbnNlEhQKDGNvcGllZF9ieXRlcxgBIAEoAxITCgt0b3RhbF9ieXRlcxgCIAEoAxI0CgZyZXN1bHQYAyABKAsyJC5rZXliYWxhbmNlci5vcGVyYXRvci52MS5FeGFtaW5hdGlvbiIOCgxDaGVja1JlcXVlc3QiRQoNQ2hlY2tSZXNwb25zZRI0CgZyZXN1bHQYASABKAsyJC5rZXliYWxhbmNlci5vcGVyYXRvci52MS5FeGFtaW5hdGlvbiJZCgtFeGFtaW5hdGlvbhIQCghwcm9ibGVtcxgBIAMoCRIMCgRrZXlzGAIgASgDEhYKDnNjaGVtYV92ZXJzaW9uGAMgASgFEhIKCnNpemVfYnl0ZXMYBCABKAMiGQoXRGVzY3JpYmVEYXRhYmFzZVJlcXVlc3Qi7gEKGERlc2NyaWJlRGF0YWJhc2VSZXNwb25zZRIWCg5zY2hlbWFfdmVyc2lvbhgBIAEoBRISCgpkdXJhYmlsaXR5GAIgASgJEhYKDmRhdGFiYXNlX2J5dGVzGAMgASgDEhEKCWxvZ19ieXRlcxgEIAEoAxI9CgtsYXN0X2JhY2t1cBgFIAEoCzIoLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlBhc3RFeGFtaW5hdGlvbhI8CgpsYXN0X2NoZWNrGAYgASgLMigua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuUGFzdEV4YW1pbmF0aW9uIl8KD1Bhc3RFeGFtaW5hdGlvbhIsCghlbmRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcHJvYmxlbXMYAiABKAUSDAoEa2V5cxgDIAEoAyIVChNSZWxvYWRDb25maWdSZXF1ZXN0Ij8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEg8KB2FwcGxpZWQYASADKAkSFgoOcmVzdGFydF9uZWVkZWQYAiADKAkiIwoSU2V0TG9nTGV2ZWxSZXF1ZXN0Eg0KBWxldmVsGAEgASgJIi0KE1NldExvZ0xldmVsUmVzcG9uc2USFgoOcHJldmlvdXNfbGV2ZWwYASABKAkylgQKD09wZXJhdG9yU2VydmljZRJbCgZCYWNrVXASJi5rZXliYWxhbmNlci5vcGVyYXRvci52MS5CYWNrVXBSZXF1ZXN0Gicua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuQmFja1VwUmVzcG9uc2UwARJWCgVDaGVjaxIlLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkNoZWNrUmVxdWVzdBomLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkNoZWNrUmVzcG9uc2USdwoQRGVzY3JpYmVEYXRhYmFzZRIwLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkRlc2NyaWJlRGF0YWJhc2VSZXF1ZXN0GjEua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuRGVzY3JpYmVEYXRhYmFzZVJlc3BvbnNlEmsKDFJlbG9hZENvbmZpZxIsLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlJlbG9hZENvbmZpZ1JlcXVlc3QaLS5rZXliYWxhbmNlci5vcGVyYXRvci52MS5SZWxvYWRDb25maWdSZXNwb25zZRJoCgtTZXRMb2dMZXZlbBIrLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlNldExvZ0xldmVsUmVxdWVzdBosLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlNldExvZ0xldmVsUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiZrZXliYWxhbmNlci9vcGVyYXRvci92MS9vcGVyYXRvci5wcm90bxIXa2V5YmFsYW5jZXIub3BlcmF0b3IudjEiHQoNQmFja1VwUmVxdWVzdBIMCgRwYXRoGAEgASgJInEKDkJhY2tVcFJlc3BvbnNlEhQKDGNvcGllZF9ieXRlcxgBIAEoAxITCgt0b3RhbF9ieXRlcxgCIAEoAxI0CgZyZXN1bHQYAyABKAsyJC5rZXliYWxhbmNlci5vcGVyYXRvci52MS5FeGFtaW5hdGlvbiIOCgxDaGVja1JlcXVlc3QiRQoNQ2hlY2tSZXNwb25zZRI0CgZyZXN1bHQYASABKAsyJC5rZXliYWxhbmNlci5vcGVyYXRvci52MS5FeGFtaW5hdGlvbiJZCgtFeGFtaW5hdGlvbhIQCghwcm9ibGVtcxgBIAMoCRIMCgRrZXlzGAIgASgDEhYKDnNjaGVtYV92ZXJzaW9uGAMgASgFEhIKCnNpemVfYnl0ZXMYBCABKAMiGQoXRGVzY3JpYmVEYXRhYmFzZVJlcXVlc3Qi7gEKGERlc2NyaWJlRGF0YWJhc2VSZXNwb25zZRIWCg5zY2hlbWFfdmVyc2lvbhgBIAEoBRISCgpkdXJhYmlsaXR5GAIgASgJEhYKDmRhdGFiYXNlX2J5dGVzGAMgASgDEhEKCWxvZ19ieXRlcxgEIAEoAxI9CgtsYXN0X2JhY2t1cBgFIAEoCzIoLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlBhc3RFeGFtaW5hdGlvbhI8CgpsYXN0X2NoZWNrGAYgASgLMigua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuUGFzdEV4YW1pbmF0aW9uIl8KD1Bhc3RFeGFtaW5hdGlvbhIsCghlbmRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcHJvYmxlbXMYAiABKAUSDAoEa2V5cxgDIAEoAyIhChFFeHBvcnRLZXlzUmVxdWVzdBIMCgRwb29sGAEgASgJIkgKEkV4cG9ydEtleXNSZXNwb25zZRIyCgRrZXlzGAEgAygLMiQua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuRXhwb3J0ZWRLZXkiRQoLRXhwb3J0ZWRLZXkSDAoEcG9vbBgBIAEoCRIoCgNrZXkYAiABKAsyGy5rZXliYWxhbmNlci52MS5LZXlUb0ltcG9ydCIVChNSZWxvYWRDb25maWdSZXF1ZXN0Ij8KFFJlbG9hZENvbmZpZ1Jlc3BvbnNlEg8KB2FwcGxpZWQYASADKAkSFgoOcmVzdGFydF9uZWVkZWQYAiADKAkiIwoSU2V0TG9nTGV2ZWxSZXF1ZXN0Eg0KBWxldmVsGAEgASgJIi0KE1NldExvZ0xldmVsUmVzcG9uc2USFgoOcHJldmlvdXNfbGV2ZWwYASABKAky/wQKD09wZXJhdG9yU2VydmljZRJbCgZCYWNrVXASJi5rZXliYWxhbmNlci5vcGVyYXRvci52MS5CYWNrVXBSZXF1ZXN0Gicua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuQmFja1VwUmVzcG9uc2UwARJWCgVDaGVjaxIlLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkNoZWNrUmVxdWVzdBomLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkNoZWNrUmVzcG9uc2USdwoQRGVzY3JpYmVEYXRhYmFzZRIwLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkRlc2NyaWJlRGF0YWJhc2VSZXF1ZXN0GjEua2V5YmFsYW5jZXIub3BlcmF0b3IudjEuRGVzY3JpYmVEYXRhYmFzZVJlc3BvbnNlEmcKCkV4cG9ydEtleXMSKi5rZXliYWxhbmNlci5vcGVyYXRvci52MS5FeHBvcnRLZXlzUmVxdWVzdBorLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLkV4cG9ydEtleXNSZXNwb25zZTABEmsKDFJlbG9hZENvbmZpZxIsLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlJlbG9hZENvbmZpZ1JlcXVlc3QaLS5rZXliYWxhbmNlci5vcGVyYXRvci52MS5SZWxvYWRDb25maWdSZXNwb25zZRJoCgtTZXRMb2dMZXZlbBIrLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlNldExvZ0xldmVsUmVxdWVzdBosLmtleWJhbGFuY2VyLm9wZXJhdG9yLnYxLlNldExvZ0xldmVsUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp, file_keybalancer_v1_keybalancer]);
 
 /**
  * @generated from message keybalancer.operator.v1.BackUpRequest
@@ -227,6 +229,66 @@ export const PastExaminationSchema: GenMessage<PastExamination> = /*@__PURE__*/
   messageDesc(file_keybalancer_operator_v1_operator, 7);
 
 /**
+ * @generated from message keybalancer.operator.v1.ExportKeysRequest
+ */
+export type ExportKeysRequest = Message<"keybalancer.operator.v1.ExportKeysRequest"> & {
+  /**
+   * Empty: every pool.
+   *
+   * @generated from field: string pool = 1;
+   */
+  pool: string;
+};
+
+/**
+ * Describes the message keybalancer.operator.v1.ExportKeysRequest.
+ * Use `create(ExportKeysRequestSchema)` to create a new message.
+ */
+export const ExportKeysRequestSchema: GenMessage<ExportKeysRequest> = /*@__PURE__*/
+  messageDesc(file_keybalancer_operator_v1_operator, 8);
+
+/**
+ * @generated from message keybalancer.operator.v1.ExportKeysResponse
+ */
+export type ExportKeysResponse = Message<"keybalancer.operator.v1.ExportKeysResponse"> & {
+  /**
+   * @generated from field: repeated keybalancer.operator.v1.ExportedKey keys = 1;
+   */
+  keys: ExportedKey[];
+};
+
+/**
+ * Describes the message keybalancer.operator.v1.ExportKeysResponse.
+ * Use `create(ExportKeysResponseSchema)` to create a new message.
+ */
+export const ExportKeysResponseSchema: GenMessage<ExportKeysResponse> = /*@__PURE__*/
+  messageDesc(file_keybalancer_operator_v1_operator, 9);
+
+/**
+ * @generated from message keybalancer.operator.v1.ExportedKey
+ */
+export type ExportedKey = Message<"keybalancer.operator.v1.ExportedKey"> & {
+  /**
+   * @generated from field: string pool = 1;
+   */
+  pool: string;
+
+  /**
+   * As ImportKeys takes it, without a history. Its API key is secret.
+   *
+   * @generated from field: keybalancer.v1.KeyToImport key = 2;
+   */
+  key?: KeyToImport | undefined;
+};
+
+/**
+ * Describes the message keybalancer.operator.v1.ExportedKey.
+ * Use `create(ExportedKeySchema)` to create a new message.
+ */
+export const ExportedKeySchema: GenMessage<ExportedKey> = /*@__PURE__*/
+  messageDesc(file_keybalancer_operator_v1_operator, 10);
+
+/**
  * @generated from message keybalancer.operator.v1.ReloadConfigRequest
  */
 export type ReloadConfigRequest = Message<"keybalancer.operator.v1.ReloadConfigRequest"> & {
@@ -237,7 +299,7 @@ export type ReloadConfigRequest = Message<"keybalancer.operator.v1.ReloadConfigR
  * Use `create(ReloadConfigRequestSchema)` to create a new message.
  */
 export const ReloadConfigRequestSchema: GenMessage<ReloadConfigRequest> = /*@__PURE__*/
-  messageDesc(file_keybalancer_operator_v1_operator, 8);
+  messageDesc(file_keybalancer_operator_v1_operator, 11);
 
 /**
  * @generated from message keybalancer.operator.v1.ReloadConfigResponse
@@ -263,7 +325,7 @@ export type ReloadConfigResponse = Message<"keybalancer.operator.v1.ReloadConfig
  * Use `create(ReloadConfigResponseSchema)` to create a new message.
  */
 export const ReloadConfigResponseSchema: GenMessage<ReloadConfigResponse> = /*@__PURE__*/
-  messageDesc(file_keybalancer_operator_v1_operator, 9);
+  messageDesc(file_keybalancer_operator_v1_operator, 12);
 
 /**
  * @generated from message keybalancer.operator.v1.SetLogLevelRequest
@@ -282,7 +344,7 @@ export type SetLogLevelRequest = Message<"keybalancer.operator.v1.SetLogLevelReq
  * Use `create(SetLogLevelRequestSchema)` to create a new message.
  */
 export const SetLogLevelRequestSchema: GenMessage<SetLogLevelRequest> = /*@__PURE__*/
-  messageDesc(file_keybalancer_operator_v1_operator, 10);
+  messageDesc(file_keybalancer_operator_v1_operator, 13);
 
 /**
  * @generated from message keybalancer.operator.v1.SetLogLevelResponse
@@ -301,7 +363,7 @@ export type SetLogLevelResponse = Message<"keybalancer.operator.v1.SetLogLevelRe
  * Use `create(SetLogLevelResponseSchema)` to create a new message.
  */
 export const SetLogLevelResponseSchema: GenMessage<SetLogLevelResponse> = /*@__PURE__*/
-  messageDesc(file_keybalancer_operator_v1_operator, 11);
+  messageDesc(file_keybalancer_operator_v1_operator, 14);
 
 /**
  * What only whoever may read the data dir can ask of its owner. Served on the unix socket in the data dir and on no port:
@@ -343,6 +405,16 @@ export const OperatorService: GenService<{
     methodKind: "unary";
     input: typeof DescribeDatabaseRequestSchema;
     output: typeof DescribeDatabaseResponseSchema;
+  },
+  /**
+   * All keys in plain text, with their settings, in the order of their ids. What comes in the meantime may be in it or not.
+   *
+   * @generated from rpc keybalancer.operator.v1.OperatorService.ExportKeys
+   */
+  exportKeys: {
+    methodKind: "server_streaming";
+    input: typeof ExportKeysRequestSchema;
+    output: typeof ExportKeysResponseSchema;
   },
   /**
    * Reads flags, environment and config file again, and applies what can change while the server runs. A configuration that
