@@ -14,7 +14,7 @@ export function documents(): string[] {
   const inDocs = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith('.md'))
     .map((path) => join('docs', path));
-  return ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', ...inDocs.sort()];
+  return ['README.md', 'README.zh-CN.md', 'CHANGELOG.md', 'CONTRIBUTING.md', ...inDocs.sort()];
 }
 
 /** Fenced blocks of a document, in order. */

@@ -68,7 +68,7 @@ export function define(command: Command, { output }: CommandContext): void {
     command,
     'import keys.txt',
     'import keys.csv more.jsonl --project my-project --label team=search',
-    'import - --pool batch --dry-run < keys.txt',
+    'import - --pool batch --dry-run < more.txt',
     'import --from-easy-gemini-balance ~/.local/share/easy-gemini-balance/keys.db',
   ).addHelpText(
     'after',
