@@ -27,7 +27,7 @@ test('the help of each command has an example, the exit codes, and what --json p
   const lacking = all.flatMap(({ path, command }) => {
     const help = helpOf(command);
     const wanted = [`For example:\n  keybalancer ${path}`, 'Exit codes: '];
-    if (!WITHOUT_JSON.includes(path)) wanted.push('--json  ', '--json prints ');
+    if (!WITHOUT_JSON.includes(path)) wanted.push('\n--json ');
     const missing = wanted.filter((text) => !help.includes(text));
     return missing.length === 0 ? [] : [{ path, missing }];
   });

@@ -83,7 +83,7 @@ function defineDelete(command: Command, output: Output): void {
     .action((project: string, options: ClientOptions & { model?: string }) => remove(project, options, output));
   addHelpExamples(command, 'quota delete my-project', 'quota delete my-project --model gemini-2.5-flash').addHelpText(
     'after',
-    '\nLimits that are not there are no error. --json prints DeleteQuotaResponse of the API, {}.',
+    '\nLimits that are not there are no error.\n--json prints DeleteQuotaResponse of the API, {}.',
   );
 }
 
