@@ -96,6 +96,7 @@ describe('without a server, the commands open the data dir themselves', () => {
         { file, line: 7, reason: expect.stringContaining('allowed') },
       ],
       ignored: [],
+      notes: [],
     });
 
     const update = await cli(['import', '-', '--on-conflict', 'update'], { env, input: `${key(2)}:3\n` });
