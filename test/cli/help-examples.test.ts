@@ -21,6 +21,8 @@ const SERVED = ['monitor', 'lease revoke', 'config reload', 'config log-level', 
 const BEFORE: Record<string, string> = {
   import: 'keybalancer pool create batch',
   'remove-key': 'keybalancer add-key - < key.txt',
+  // It writes over nothing.
+  export: 'rm -f keys.csv keys.json',
   'pool delete': 'keybalancer pool create batch',
   'quota delete': 'keybalancer quota set my-project --requests-per-minute 10',
   restore: 'keybalancer backup keys-2026-11-25.db',
