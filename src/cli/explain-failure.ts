@@ -30,6 +30,8 @@ export function explainFailure(error: unknown): FailureExplanation {
   const known = EXIT_CODE_OF[error.name];
   if (known !== undefined) return { exitCode: known, message: error.message };
   const { code, reason } = error as { code?: string; reason?: string };
+  // A refusal by the data dir that this process opened itself: the same sentence as a server's.
+  if (error.name === 'BalancerError') return { exitCode: EXIT.failed, message: inCommandWords(error.message) };
   if (error.name === 'KeyBalancerError') {
     // Without a reason it was the transport that spoke.
     if (reason === '' && NOT_REACHED.includes(code ?? '')) {

@@ -13,6 +13,7 @@ const WORDS: Record<string, string> = {
   max_concurrent_leases: '--max-concurrent-leases',
   new_api_key: 'KEY',
   file: 'FILE',
+  path: 'FILE',
   address: '--address',
   dataDir: '--data-dir',
   model: '--model',

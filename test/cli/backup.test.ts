@@ -120,14 +120,25 @@ test('a backup is refused where it would overwrite, where there is no directory,
   const { dir, env } = await dirWithKeys();
   const there = join(dir, 'there.db');
   writeFileSync(there, 'precious');
-  expect((await cli(['backup', there], { env })).stderr).toContain('allowed: the path of a file that is not there yet');
-  expect(readFileSync(there, 'utf8')).toBe('precious');
-  expect((await cli(['backup', join(dir, 'none/x.db')], { env })).stderr).toContain(
-    'a path in a directory that is there',
-  );
+  const none = join(dir, 'none/x.db');
+  const refused = {
+    [there]: `keybalancer: FILE is "${there}"; allowed: the path of a file that is not there yet\n`,
+    [none]: `keybalancer: FILE is "${none}"; allowed: a path in a directory that is there\n`,
+  };
+  const refuses = async (): Promise<void> => {
+    for (const [file, stderr] of Object.entries(refused)) {
+      expect(await cli(['backup', file], { env })).toEqual({ exitCode: 1, stdout: '', stderr });
+    }
+    expect(readFileSync(there, 'utf8')).toBe('precious');
+  };
+  await refuses();
+  const server = await startServe(env.KEYBALANCER_DATA_DIR!);
+  await refuses();
+  server.child.kill('SIGTERM');
+  await server.ended;
   for (const command of [['backup', join(dir, 'x.db')], ['check'], ['restore', there], ['config', 'reload']]) {
-    const refused = await cli([...command, '--address', '127.0.0.1:9'], { env: {} });
-    expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('data dir') });
+    const elsewhere = await cli([...command, '--address', '127.0.0.1:9'], { env: {} });
+    expect(elsewhere).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('data dir') });
   }
   expect(existsSync(join(dir, 'x.db'))).toBe(false);
 });
