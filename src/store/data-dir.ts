@@ -10,7 +10,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 /** Where the owner of a data dir listens, for clients that look there and for the error of a second owner. */
 export interface Owner {
@@ -55,7 +55,7 @@ export function socketPath(dataDir: string): string | undefined {
 /** Makes the dir (0700) and its database file (0600), or says why that cannot be. */
 export function prepareDataDir(dataDir: string): void {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    makeDir(dataDir);
   } catch (error) {
     throw new DataDirError(`data dir ${dataDir} cannot be made: ${reasonOf(error)}`);
   }
@@ -69,6 +69,19 @@ export function prepareDataDir(dataDir: string): void {
     chmodSync(path, 0o600);
   } catch (error) {
     throw new DataDirError(`data dir ${dataDir} is not writable: ${reasonOf(error)}`);
+  }
+}
+
+/** With its parents. Node's own way tries for ever where a directory takes no entry and says that it is not there, as /proc does. */
+function makeDir(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST' && statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+    if (code !== 'ENOENT' || existsSync(dirname(path))) throw error;
+    makeDir(dirname(path));
+    makeDir(path);
   }
 }
 

@@ -99,6 +99,20 @@ test('a data dir that belongs to somebody else is said to be closed, by every co
   }
 });
 
+test('a data dir where no directory can be is refused by name, also where the system says that its parent is not there', () => {
+  // One that tries for ever takes no other signal.
+  const { status, stderr } = spawnSync(process.execPath, [MAIN, 'serve', '--data-dir', '/proc/keybalancer'], {
+    env: { HOME: tempDir(), PATH: process.env.PATH },
+    encoding: 'utf8',
+    timeout: 30_000,
+    killSignal: 'SIGKILL',
+  });
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringMatching(/^keybalancer: data dir \/proc\/keybalancer cannot be made: .*\n$/),
+  });
+});
+
 test('a full disk is said to be full by what would write, and changes nothing', async () => {
   const dataDir = await dirWithKeys(1);
   // No file may grow: what a full disk looks like to a program.
