@@ -33,6 +33,8 @@ export async function withMaintenance<T>(
     dataDir: place.dataDir,
     durability: 'full',
     masterKey: place.masterKey,
+    // Gemini is not asked here, and nothing may become of keys that wait for its answer.
+    verify: true,
     warn: (message) => output.complain(message),
   });
   return interruptible(async (signal) => {

@@ -23,7 +23,10 @@ export interface OpenStoreOptions {
   random?: () => number;
   /** The way to Gemini, for verification and tests of keys. */
   probe?: Probe;
-  /** Whether Gemini is asked before a key that reports call dead is disabled; else the report decides. Default: if there is a probe. */
+  /**
+   * Whether Gemini is asked before a key that reports call dead is disabled; else the report decides, also of keys that are in
+   * quarantine. Default: if there is a probe. true without one: such keys stay as they are, for whoever opens the store next.
+   */
   verify?: boolean;
   warn?: (message: string) => void;
 }
@@ -87,7 +90,7 @@ export async function openStore(options: OpenStoreOptions): Promise<OwnedStore> 
       clock: options.clock ?? systemClock(),
       ...(options.random && { random: options.random }),
       probe: options.probe,
-      verify: options.probe !== undefined && options.verify !== false,
+      verify: options.verify ?? options.probe !== undefined,
       onFailing: (failing, cause) =>
         warn(failing ? `the store takes no writes: ${cause?.message}` : 'the store takes writes again'),
     });

@@ -7,6 +7,7 @@ import { predecessorEntries } from '../../src/cli/import/easy-gemini-balance.ts'
 import type { KeyEntry } from '../../src/client/key-formats/key-entry.ts';
 import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { cli } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const COLUMNS =
@@ -238,4 +239,21 @@ test('whatever stands in its columns is read, or is not known', async () => {
       },
     },
   ]);
+});
+
+test('a key that waits for Gemini goes on waiting, whatever is looked at, copied or written in between', async () => {
+  const { env, dir, file } = bench();
+  database(file).close();
+  const at = ['--data-dir', env.KEYBALANCER_DATA_DIR!];
+  expect((await cliHere(['import', '--from-easy-gemini-balance', file, ...at])).exitCode).toBe(0);
+  for (const command of [
+    ['check'],
+    ['db-info'],
+    ['backup', join(dir, 'copy.db')],
+    ['export', '--with-keys', '--output', join(dir, 'keys.csv')],
+  ]) {
+    expect((await cliHere([...command, ...at])).exitCode).toBe(0);
+    const { keys } = JSON.parse((await cliHere(['list', '--state', 'quarantined', '--json', ...at])).stdout);
+    expect({ command, waiting: keys.length }).toEqual({ command, waiting: 1 });
+  }
 });

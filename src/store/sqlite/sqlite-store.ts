@@ -74,7 +74,7 @@ export interface SqliteStoreOptions {
   clock: Clock;
   /** 0 to less than 1; ends of cooldowns are spread by it. Default: Math.random. */
   random?: () => number;
-  /** Whether Gemini is asked before a suspected key is disabled; needs `probe`. */
+  /** Whether Gemini is asked before a suspected key is disabled. Without `probe` it is not asked yet. */
   verify: boolean;
   probe: Probe | undefined;
   /** Told when the store stops taking writes, and when it resumes. */
