@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { VERSION } from '../server/version.ts';
 import type { CommandContext } from './command-context.ts';
+import { commandFirst } from './command-first.ts';
 import { EXIT, EXIT_CODES_HELP } from './exit-code.ts';
 import { explainFailure } from './explain-failure.ts';
 import { Output } from './output.ts';
@@ -88,7 +89,7 @@ export async function run(argv: readonly string[]): Promise<void> {
 /** Runs one command line, says what went wrong, and gives the exit code. What it leaves open is its caller's to end. */
 export async function execute(argv: readonly string[], output: Output): Promise<number> {
   try {
-    await createProgram(contextOf(output)).parseAsync(withoutHelpCommand(argv), { from: 'user' });
+    await createProgram(contextOf(output)).parseAsync(withoutHelpCommand(commandFirst(argv)), { from: 'user' });
     return EXIT.done;
   } catch (error) {
     const { exitCode, message } = explainFailure(error);

@@ -32,6 +32,24 @@ test.each([
   expect(stderr).toMatch(why);
 });
 
+test('row 18: --json, and where the keys are, may stand before the command, as easy-gemini-balance has it', async () => {
+  const dataDir = await dirWithKeys(1);
+  const behind = await cliHere(['pool', 'list', '--json', '--data-dir', dataDir]);
+  expect(behind).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^\{/) });
+  expect(await cliHere(['--json', '--data-dir', dataDir, 'pool', 'list'])).toEqual(behind);
+  expect(await cliHere([`--data-dir=${dataDir}`, 'pool', 'list', '--json', '--'])).toEqual(behind);
+  expect((await cliHere(['--json', 'explain', '--', '--none.txt'])).stderr).toContain('FILE is --none.txt, which');
+  for (const [args, option] of [
+    [['--verbose', 'list'], '--verbose'],
+    [['--data-dir', dataDir, '--jason', 'list'], '--jason'],
+    [['--json'], '--json'],
+  ] as const) {
+    const { exitCode, stdout, stderr } = await cliHere(args);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+    expect(stderr).toContain(`unknown option '${option}'`);
+  }
+});
+
 test('a file of another kind is no backup, and nothing becomes of the data dir', async () => {
   const at = ['--data-dir', await dirWithKeys(2)];
   const dir = tempDir();
