@@ -37,8 +37,9 @@ export function reportWaitMs(away: AwayOption): number {
 export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () => void): Balancer {
   if (away === 'wait') return balancer;
   const { keyBalancer } = balancer;
+  const failing = failingCalls();
   const acquireKey =
-    away === 'fail' ? failingAcquire(keyBalancer) : fallbackAcquire(keyBalancer, away.fallbackKey, served);
+    away === 'fail' ? failing(keyBalancer.acquireKey) : fallbackAcquire(keyBalancer, away.fallbackKey, served);
   return {
     ...balancer,
     get where() {
@@ -50,6 +51,8 @@ export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () 
     keyBalancer: {
       ...keyBalancer,
       acquireKey,
+      // Of one key there are no batches of several: they fail in its stead.
+      batchGetKeys: failing(keyBalancer.batchGetKeys),
       getStats: async (request, options) => {
         try {
           return await inTime(keyBalancer.getStats(request, options));
@@ -69,12 +72,16 @@ export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () 
 
 type Acquire = Balancer['keyBalancer']['acquireKey'];
 
-function failingAcquire(keyBalancer: Balancer['keyBalancer']): Acquire {
+/** A call that takes leases, and may wait for them. */
+type Taking<R, T> = (request: R & Pick<Parameters<Acquire>[0], 'maxWait'>, options?: CallOptions) => Promise<T>;
+
+/** Makes calls fail at once while the balancer is away. What one of them finds out the others know. */
+function failingCalls(): <R, T>(call: Taking<R, T>) => Taking<R, T> {
   let late: { error: KeyBalancerError; until: number } | undefined;
-  return async (request, options) => {
+  return (call) => async (request, options) => {
     if (late !== undefined && performance.now() < late.until) throw awayError(late.error);
     try {
-      return await patiently(keyBalancer, request, options);
+      return await patiently(call, request, options);
     } catch (error) {
       if (!isAway(error)) throw error;
       const away = error as KeyBalancerError;
@@ -95,7 +102,7 @@ function fallbackAcquire(keyBalancer: Balancer['keyBalancer'], apiKey: string, s
   return async (request, options) => {
     if (performance.now() >= blindUntil) {
       try {
-        return await patiently(keyBalancer, request, options);
+        return await patiently(keyBalancer.acquireKey, request, options);
       } catch (error) {
         if (!isAway(error)) throw error;
         blindUntil = performance.now() + BLIND_MS;
@@ -106,16 +113,16 @@ function fallbackAcquire(keyBalancer: Balancer['keyBalancer'], apiKey: string, s
   };
 }
 
-/** An acquire is answered when its wait for a key is over, or the balancer is away. */
-async function patiently(
-  keyBalancer: Balancer['keyBalancer'],
-  request: Parameters<Acquire>[0],
+/** It is answered when its wait for a key is over, or the balancer is away. */
+async function patiently<R, T>(
+  call: Taking<R, T>,
+  request: Parameters<Taking<R, T>>[0],
   options: CallOptions = {},
-): Promise<AcquireKeyResponse> {
+): Promise<T> {
   const { maxWait } = request;
   const waitMs = maxWait === undefined ? 0 : Number(maxWait.seconds ?? 0n) * 1000 + (maxWait.nanos ?? 0) / 1e6;
   const timeoutMs = Math.min(options.timeoutMs ?? Number.POSITIVE_INFINITY, waitMs + PATIENCE_MS);
-  return inTime(keyBalancer.acquireKey(request, { ...options, timeoutMs }));
+  return inTime(call(request, { ...options, timeoutMs }));
 }
 
 let lastLease = 0;

@@ -1,4 +1,3 @@
-import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { GoogleGenAI } from '@google/genai';
 import {
   type GetStatsResponse,
@@ -39,7 +38,7 @@ import {
   type RetryOptions,
   retrySettings,
 } from './options.ts';
-import { patientAcquire } from './patient-acquire.ts';
+import { patientAcquire, patientBatches } from './patient-acquire.ts';
 import { createRetryBudget } from './retry-budget.ts';
 import { createTelemetry } from './telemetry.ts';
 import { type WatchOptions, watchHealth } from './watch.ts';
@@ -130,14 +129,12 @@ class Client implements KeyBalancer {
   async leaseBatches(sizes: readonly number[], options: BatchOptions = {}): Promise<LeasedKey[][]> {
     const { model, batchSizes, waitMs, signal } = checkedBatches(sizes, options, this.#settings.call);
     const { pool } = this.#settings.call;
-    const maxWait = waitMs > 0 ? { maxWait: durationFromMs(Math.round(waitMs)) } : {};
     return this.#leases.take(
       model,
-      ({ balancer }) =>
-        balancer.keyBalancer.batchGetKeys(
-          { pool, model, batchSizes, keyReuse: KeyReuse.UNIQUE_IN_BATCH, ...maxWait },
-          { signal },
-        ),
+      ({ balancer }) => {
+        const context = { left: { waitMs }, mayWait: waitMs > 0, signal };
+        return patientBatches(balancer, { pool, model, batchSizes, keyReuse: KeyReuse.UNIQUE_IN_BATCH }, context);
+      },
       ({ batches }, held) => batches.map(({ leases }) => leases.map(held)),
       signal,
     );

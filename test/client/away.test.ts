@@ -2,7 +2,12 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GoogleGenAI } from '@google/genai';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createKeyBalancer, type KeyBalancer, type KeyBalancerOptions } from '../../src/client/index.ts';
+import {
+  createKeyBalancer,
+  type KeyBalancer,
+  type KeyBalancerOptions,
+  type LeasedKey,
+} from '../../src/client/index.ts';
 import { expectedAnswer, type FakeGemini, startFakeGemini } from '../fake-gemini/index.ts';
 import { eventually } from '../support/eventually.ts';
 import { apiKeys } from '../support/orders.ts';
@@ -23,6 +28,12 @@ const WAYS_TO_CALL: readonly [string, (balancer: KeyBalancer) => Promise<unknown
   ['genai()', (balancer) => ask(balancer.genai())],
   ['lease()', (balancer) => balancer.lease()],
   ['lease() that may wait', (balancer) => balancer.lease({ maxWait: 500 })],
+];
+
+const WAYS_TO_TAKE_KEYS: typeof WAYS_TO_CALL = [
+  ...WAYS_TO_CALL,
+  ['leaseBatches()', (balancer) => balancer.leaseBatches([1])],
+  ['leaseBatches() that may wait', (balancer) => balancer.leaseBatches([1], { maxWait: 500 })],
 ];
 
 /** A server that takes connections and answers nothing, as one that is frozen. */
@@ -63,7 +74,7 @@ describe.each([
   ['away', async () => NOBODY],
   ['frozen', frozen],
 ])('a balancer that is %s', (_, place) => {
-  test.each(WAYS_TO_CALL)('fails %s with a typed error, where that is wanted', async (_name, call) => {
+  test.each(WAYS_TO_TAKE_KEYS)('fails %s with a typed error, where that is wanted', async (_name, call) => {
     const address = await place();
     const { fake, balancer } = await client(address, { away: 'fail' });
     const patient = await client(address, {});
@@ -87,6 +98,12 @@ describe.each([
     expect(balancer.servedByFallback).toBe(1);
     expect(keyIds).toEqual(['fallback']);
     expect(Object.keys(fake.counts.byKey).every((key) => key === OWN)).toBe(true);
+  });
+
+  test('fails batches of keys where a key of one’s own would serve: it is one', async () => {
+    const { balancer } = await client(await place(), { away: { fallbackKey: OWN } });
+    await expect(balancer.leaseBatches([1])).rejects.toMatchObject({ code: 'UNAVAILABLE', reason: 'BALANCER_AWAY' });
+    expect(balancer.servedByFallback).toBe(0);
   });
 
   test('ends a call at its deadline', async () => {
@@ -114,6 +131,20 @@ test('a balancer that hangs costs not every call its patience, where calls are t
   ended.push('twenty calls');
   await finding;
   expect(ended).toEqual(['twenty calls', 'another client']);
+});
+
+test('batches of keys wait for a balancer that is restarted, as a lease does', async () => {
+  const dataDir = tempDir();
+  const server = await ServerProcess.start({ dataDir });
+  const { balancer } = await client(server.grpc, {});
+  await balancer.addKey(ONE);
+  await balancer.executeWithRetry(ask);
+  server.process.kill('SIGKILL');
+  await server.exit;
+  const taking = [balancer.leaseBatches([1]), balancer.leaseBatches([1], { maxWait: 500 })];
+  await ServerProcess.start({ dataDir, grpc: server.grpc });
+  for (const [[key]] of (await Promise.all(taking)) as [[LeasedKey]][]) await key.succeeded();
+  expect(await endings(balancer)).toMatchObject({ acquired: 3, succeeded: 3 });
 });
 
 test('a call waits for a balancer that is frozen to its deadline, and goes on when it thaws', async () => {
