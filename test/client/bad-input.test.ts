@@ -246,7 +246,10 @@ test('a function cannot give a call a fetch or retries of its own either, and no
 });
 
 test.each([
-  [{ onConflct: 'keep' }, 'option "onConflct" is unknown; allowed: format, weight, project, models, labels, onConflict,'],
+  [
+    { onConflct: 'keep' },
+    'option "onConflct" is unknown; allowed: format, weight, project, models, labels, onConflict,',
+  ],
   [{ onConflict: 'replace' }, 'onConflict is another text; allowed: keep or update'],
   [{ signal: {} }, 'signal is an object; allowed: an AbortSignal'],
   [{ onProgress: 1 }, 'onProgress is a number; allowed: a function'],
