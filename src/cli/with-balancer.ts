@@ -1,4 +1,6 @@
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { addressList } from '../client/address.ts';
 import type { Balancer } from '../client/balancer.ts';
 import { connect } from '../client/connect.ts';
@@ -21,21 +23,31 @@ export async function withBalancer(
   await withReach(options, output, async (reach, signal) => use(await reach(), signal));
 }
 
-/** The same for a command that has something to look at before: `reach` connects, or opens the data dir, on its first call. */
+/**
+ * The same for a command that has something to look at before: `reach` connects, or opens the data dir, on its first call. `dryRun`: in
+ * place of a data dir that is not there yet an empty one is used, which is gone afterwards.
+ */
 export async function withReach(
-  options: ClientOptions & { mayCreate?: boolean },
+  options: ClientOptions & { mayCreate?: boolean; dryRun?: boolean },
   output: Output,
   use: (reach: () => Promise<Balancer>, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const { address, dataDir, masterKey, geminiBaseUrl } = readClientConfig(flagsOf(options));
   if (!options.mayCreate && address === undefined) checkThereIsData(dataDir);
   await interruptible(async (signal) => {
+    let aside: string | undefined;
     let reached: Promise<Balancer> | undefined;
     const reach = (): Promise<Balancer> => {
-      reached ??= connect({
-        ...(address === undefined ? { dataDir } : { address: addressList(address) }),
+      if (reached !== undefined) return reached;
+      if (options.dryRun && address === undefined && !existsSync(dataDir)) {
+        aside = mkdtempSync(join(tmpdir(), 'keybalancer-'));
+      }
+      // What is made aside is no matter of the user's.
+      const warn = aside === undefined ? (message: string) => output.complain(message) : () => {};
+      reached = connect({
+        ...(address === undefined ? { dataDir: aside ?? dataDir } : { address: addressList(address) }),
         visit: true,
-        embedded: { masterKey, geminiBaseUrl, warn: (message) => output.complain(message) },
+        embedded: { masterKey, geminiBaseUrl, warn },
       });
       return reached;
     };
@@ -44,6 +56,7 @@ export async function withReach(
     } finally {
       // Where it cannot be reached, there is nothing to close.
       await (await reached?.catch(() => undefined))?.close();
+      if (aside !== undefined) rmSync(aside, { recursive: true, force: true });
     }
   });
 }

@@ -203,7 +203,8 @@ describe('without a server, the commands open the data dir themselves', () => {
     }
     expect(readdirSync(dataDir)).toEqual([]);
 
-    await cli(['import', '-', '--dry-run'], { env, input: key(1) });
+    await cli(['add-key', '-'], { env, input: key(1) });
+    await cli(['remove-key', 'key-00000001'], { env });
     const empty = await cli(['health'], { env });
     expect(empty).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('pool default has no keys') });
     expect(JSON.parse((await cli(['list', '--json'], { env })).stdout)).toEqual({
@@ -215,6 +216,18 @@ describe('without a server, the commands open the data dir themselves', () => {
       exitCode: 1,
       stderr: 'keybalancer: pool "nope" does not exist\n',
     });
+  });
+
+  test('and make none to try an import', async () => {
+    const dir = tempDir();
+    const env = { KEYBALANCER_DATA_DIR: join(dir, 'data'), TMPDIR: dir };
+    expect(await cli(['import', '-', '--dry-run'], { env, input: key(1) })).toEqual({
+      exitCode: 0,
+      stdout:
+        'line 1: new\nchecked for pool default, nothing changed: 1 new, 0 updated, 0 there already or repeated, 0 rejected\n',
+      stderr: '',
+    });
+    expect(readdirSync(dir)).toEqual([]);
   });
 
   test('and refuse one that is a file, or of a newer version', async () => {
