@@ -1,7 +1,7 @@
 import type { HttpOptions } from '@google/genai';
 import { fn, LONGEST_TIMER_MS, number, refuseUnknown, shownType, text } from './checks.ts';
 import { checkBaseUrl } from './config.ts';
-import { invalidOption } from './errors.ts';
+import { invalidOption, type KeyBalancerError } from './errors.ts';
 import type { GenAIOptions, LeasedGenAIOptions } from './leased-genai.ts';
 
 const NOT_FOR_LEASES = ['apiKey', 'project', 'location', 'googleAuthOptions', 'enterprise'];
@@ -18,8 +18,8 @@ const HTTP_OPTIONS = Object.keys({
   fetch: 1,
 } satisfies Record<keyof HttpOptions, 1>);
 
-/** The options of the SDK for a client. Throws INVALID_ARGUMENT that names the one that cannot be. */
-export function checkGenAI(genai: GenAIOptions | undefined): void {
+/** The options of the SDK for a client. Throws INVALID_ARGUMENT that names the one that cannot be, and those there are: `known`. */
+export function checkGenAI(genai: GenAIOptions | undefined, known: readonly string[] = GENAI_OPTIONS): void {
   if (genai === undefined) return;
   if (typeof genai !== 'object' || genai === null || Array.isArray(genai))
     throw invalidOption('genai', shownType(genai), 'options of the SDK');
@@ -30,7 +30,7 @@ export function checkGenAI(genai: GenAIOptions | undefined): void {
     throw invalidOption(`genai.${name}`, 'given', 'left out, since each lease brings its key');
   }
   const rest = Object.entries(given).filter(([name]) => name !== 'vertexai' && !NOT_FOR_LEASES.includes(name));
-  refuseUnknown(Object.fromEntries(rest), GENAI_OPTIONS, 'genai');
+  refuseUnknown(Object.fromEntries(rest), known, 'genai');
   const { httpOptions } = genai;
   if (httpOptions === undefined) return;
   refuseUnknown(httpOptions, HTTP_OPTIONS, 'genai.httpOptions');
@@ -46,7 +46,7 @@ export function checkedGenAI(options: LeasedGenAIOptions): { affinityKey: string
   // What is no object is refused as it is.
   if (typeof options !== 'object' || options === null || Array.isArray(options)) checkGenAI(options);
   const { affinityKey, ...sdk } = options;
-  checkGenAI(sdk);
+  checkGenAI(sdk, ['affinityKey', ...GENAI_OPTIONS]);
   return { affinityKey: text('affinityKey', affinityKey), sdk };
 }
 
@@ -61,6 +61,15 @@ export function checkCallOptions(httpOptions: HttpOptions | undefined): void {
     );
   }
   refuseOwnWays(httpOptions, 'config.httpOptions');
+  if (httpOptions.baseUrl !== undefined) checkBaseUrl('config.httpOptions.baseUrl', httpOptions.baseUrl);
+}
+
+/** Those of a single call of interactions and the like, which have retries by other names. */
+export function checkNewerCallOptions(options: unknown): void {
+  if (typeof options !== 'object' || options === null) return;
+  const { maxRetries, retries } = options as { maxRetries?: unknown; retries?: { strategy?: unknown } };
+  if (maxRetries !== undefined && maxRetries !== 0) throw ownRetries('options.maxRetries');
+  if (retries !== undefined && retries?.strategy !== 'none') throw ownRetries('options.retries');
 }
 
 function refuseOwnWays({ headers, retryOptions }: HttpOptions, where: string): void {
@@ -68,10 +77,13 @@ function refuseOwnWays({ headers, retryOptions }: HttpOptions, where: string): v
     if (name.toLowerCase() !== 'x-goog-api-key') continue;
     throw invalidOption(`${where}.headers["${name}"]`, 'given', 'left out, since each lease brings its key');
   }
-  if (retryOptions === undefined) return;
-  throw invalidOption(
-    `${where}.retryOptions`,
+  if (retryOptions !== undefined) throw ownRetries(`${where}.retryOptions`);
+}
+
+function ownRetries(name: string): KeyBalancerError {
+  return invalidOption(
+    name,
     'given',
-    'left out: the SDK would try the same key again, unseen; maxRetries and retryDelay say how often to try',
+    'left out: the SDK would try the same key again, unseen; maxRetries and retryDelay of the balancer say how often to try',
   );
 }

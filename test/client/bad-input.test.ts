@@ -226,6 +226,13 @@ describe('what the environment says of Gemini', () => {
   });
 });
 
+test('an option of genai() that is misspelt is told with ours among those there are', async () => {
+  await using balancer = createKeyBalancer({ address: ADDRESS });
+  expect(thrownBy(() => balancer.genai({ affinitykey: 'a' } as never)).message).toBe(
+    'option "affinitykey" is unknown; allowed: affinityKey, apiVersion, httpOptions; did you mean "affinityKey"?',
+  );
+});
+
 test('retryOptions are refused where they can be seen, with why', async () => {
   const httpOptions = { retryOptions: { attempts: 2 } };
   expect(made({ genai: { httpOptions } }).message).toMatch(/retryOptions is given; .*maxRetries and retryDelay/);

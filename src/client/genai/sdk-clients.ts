@@ -1,6 +1,6 @@
 import type { GoogleGenAI, HttpOptions } from '@google/genai';
 import { KeyBalancerError } from '../errors.ts';
-import { checkCallOptions } from '../genai-options.ts';
+import { checkCallOptions, checkNewerCallOptions } from '../genai-options.ts';
 import { withAttempts } from './call-scope.ts';
 
 type Method = (...args: unknown[]) => unknown;
@@ -80,7 +80,13 @@ function prepare(resource: Methods): object {
       name === 'getClient'
         ? (...args: unknown[]) => withoutRetries((method as Method).apply(resource, args))
         : (...args: unknown[]) =>
-            withAttempts(() => withBareErrors(async () => (method as Method).apply(resource, args)));
+            withAttempts(() =>
+              withBareErrors(async () => {
+                // What comes first says what is asked for.
+                if (args.length > 1) checkNewerCallOptions(args.at(-1));
+                return (method as Method).apply(resource, args);
+              }),
+            );
   }
   // Files of environments are a resource within one.
   const files: unknown = resource.files;

@@ -91,6 +91,10 @@ const ownFetch = vi.fn<typeof fetch>();
 test.each([
   [{ fetch: ownFetch }, 'config.httpOptions.fetch is given; allowed: left out'],
   [{ retryOptions: { attempts: 2 } }, 'config.httpOptions.retryOptions is given; allowed: left out'],
+  [
+    { baseUrl: 'https://europe-west1-aiplatform.googleapis.com' },
+    'config.httpOptions.baseUrl is of europe-west1-aiplat',
+  ],
   [{ headers: { 'X-Goog-Api-Key': TWO } }, 'config.httpOptions.headers["X-Goog-Api-Key"] is given; allowed: left out'],
 ])(
   'a call cannot have for itself what the lease decides, and costs no key anything: %j',
@@ -116,6 +120,30 @@ test.each([
     expect(await endings()).toEqual({});
   },
 );
+
+test.each([
+  [{ maxRetries: 2 }, 'options.maxRetries is given; allowed: left out'],
+  [{ retries: { strategy: 'backoff' as const } }, 'options.retries is given; allowed: left out'],
+])('nor can one of interactions and the like: %j', async (options, message) => {
+  const { ai, fake } = await bench({ [ONE]: {} });
+  for (const call of [
+    ai.interactions.create({ model: MODEL, input: 'hello' }, options),
+    ai.interactions.create({ model: MODEL, input: 'hello', stream: true }, options),
+    ai.interactions.get('one', {}, options),
+    ai.agents.list({}, options),
+  ]) {
+    await expect(call).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', message: expect.stringContaining(message) });
+  }
+  expect(fake.counts.total).toBe(0);
+});
+
+test('an interaction may say that it is not to be tried again by the SDK', async () => {
+  const { ai } = await bench({ [ONE]: {} });
+  for (const options of [{ maxRetries: 0 }, { retries: { strategy: 'none' as const } }]) {
+    const { output_text } = await ai.interactions.create({ model: MODEL, input: 'hello' }, options);
+    expect(output_text).toBe(expectedAnswer('hello'));
+  }
+});
 
 test('a call has the rest of its options for itself', async () => {
   const { ai, fake } = await bench({ [ONE]: {} }, { genai: { httpOptions: { baseUrl: 'http://127.0.0.1:1' } } });
