@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -6,6 +7,8 @@ export default defineConfig({
     pool: 'forks',
     // A core for each, where Vitest would leave one free: most of the time a test waits for processes that it started.
     maxWorkers: '100%',
+    // The programs that tests start, a thousand times or so, are compiled once: that halves what a start takes.
+    env: { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules/.cache/node-compile-cache') },
     // Real servers and files: a slow machine must not fail a right answer.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -8,6 +8,7 @@ import { leaves } from '../../scripts/cli-reference.ts';
 import { startFakeGemini } from '../fake-gemini/index.ts';
 import { ROOT } from '../repository/root.ts';
 import { startServe } from '../support/cli.ts';
+import { INHERITED } from '../support/inherited.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 /** The build, which starts faster than the source. */
@@ -130,6 +131,7 @@ function bash(script: string, cwd: string, env: NodeJS.ProcessEnv): Promise<{ ou
   const child = spawn('bash', ['-c', script], {
     cwd,
     env: {
+      ...INHERITED,
       PATH: `${join(cwd, 'bin')}:${process.env.PATH}`,
       HOME: join(cwd, 'home'),
       XDG_DATA_HOME: join(cwd, 'share'),

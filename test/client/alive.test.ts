@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { INHERITED } from '../support/inherited.ts';
 import { apiKeys } from '../support/orders.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -14,7 +15,7 @@ async function run(program: string): Promise<string> {
     const balancer = createKeyBalancer({ dataDir: ${JSON.stringify(tempDir())} });
     await balancer.addKey(${JSON.stringify(ONE)});
   `;
-  const env = { PATH: process.env.PATH, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
+  const env = { ...INHERITED, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
   const ran = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', begin + program], { env });
   return ran.stdout.trim();
 }

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import { INHERITED } from '../support/inherited.ts';
 import type { SharedNews, SharedOrder, SharedReply } from './shared-process.ts';
 
 /** A process beside others on a data dir, which ends with the test. */
@@ -15,7 +16,7 @@ export class SharedChild {
 
   /** `masterKey`: "" for that of the data dir. */
   constructor(masterKey = '00'.repeat(32)) {
-    const env = { PATH: process.env.PATH, KEYBALANCER_MASTER_KEY: masterKey };
+    const env = { ...INHERITED, KEYBALANCER_MASTER_KEY: masterKey };
     this.#process = fork(new URL('./shared-process.ts', import.meta.url), { env, serialization: 'advanced' });
     this.exit = once(this.#process, 'exit');
     this.#process.on('message', (message: SharedReply | SharedNews) => {

@@ -9,6 +9,7 @@ import { KeyState } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { startFakeGemini } from '../fake-gemini/index.ts';
 import { cli } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
+import { INHERITED } from '../support/inherited.ts';
 import { apiKeys } from '../support/orders.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -29,7 +30,7 @@ function startProgram(dataDir: string, lastWords = '') {
     console.log(balancer.where);
     process.stdin.resume().once('end', () => { ${lastWords} });`,
   );
-  const env = { PATH: process.env.PATH, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
+  const env = { ...INHERITED, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
   const program = spawn(process.execPath, [file], { env, stdio: ['pipe', 'pipe', 'inherit'] });
   onTestFinished(() => void program.kill('SIGKILL'));
   const ended = Promise.all([text(program.stdout), once(program, 'exit')]);

@@ -47,6 +47,7 @@ export async function runBlocks(document: string, fences: readonly Fence[], gemi
     }
   }
   const environment = {
+    ...(process.env.NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE }),
     PATH: `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`,
     HOME: join(dir, 'home'),
     XDG_DATA_HOME: join(dir, 'home', 'data'),

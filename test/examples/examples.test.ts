@@ -8,6 +8,7 @@ import { connectRemote } from '../../src/client/remote.ts';
 import { startServer } from '../../src/server/index.ts';
 import { expectedAnswer, type FakeGemini, type KeyOptions, startFakeGemini } from '../fake-gemini/index.ts';
 import { ROOT } from '../repository/root.ts';
+import { INHERITED } from '../support/inherited.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 interface Bench {
@@ -57,7 +58,7 @@ async function run(
 ): Promise<Ran> {
   const child = spawn(process.execPath, [join(ROOT, 'examples', `${name}.ts`)], {
     cwd: dir,
-    env: { PATH: process.env.PATH, HOME: dir, KEYBALANCER_ADDRESS: address ?? '', GOOGLE_GEMINI_BASE_URL: fake.url },
+    env: { ...INHERITED, HOME: dir, KEYBALANCER_ADDRESS: address ?? '', GOOGLE_GEMINI_BASE_URL: fake.url },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);

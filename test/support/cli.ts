@@ -1,6 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import { INHERITED } from './inherited.ts';
 import { tempDir } from './temp-dir.ts';
 
 /** Of the command line. */
@@ -27,7 +28,7 @@ export class Cli {
 
   constructor(args: readonly string[], { input, env = {} }: CliOptions = {}) {
     const home = tempDir();
-    this.child = spawn(process.execPath, [MAIN, ...args], { env: { HOME: home, PATH: process.env.PATH, ...env } });
+    this.child = spawn(process.execPath, [MAIN, ...args], { env: { HOME: home, ...INHERITED, ...env } });
     this.child.stdout.on('data', (chunk) => {
       this.stdout += chunk;
     });

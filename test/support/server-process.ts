@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { connectRemote } from '../../src/client/remote.ts';
+import { INHERITED } from './inherited.ts';
 
 const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
 
@@ -60,7 +61,7 @@ export class ServerProcess {
     const line = ['serve', '--data-dir', dataDir, '--grpc', grpc, '--http', http, '--durability', durability, ...more];
     this.process = spawn(process.execPath, [MAIN, ...line], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { PATH: process.env.PATH, HOME: dataDir, NODE_OPTIONS: nodeOptions, ...env },
+      env: { ...INHERITED, HOME: dataDir, NODE_OPTIONS: nodeOptions, ...env },
     });
     this.process.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;

@@ -3,12 +3,13 @@ import { once } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
 import { createKeyBalancer } from '../../../src/client/index.ts';
 import { startFakeGemini } from '../../fake-gemini/index.ts';
+import { INHERITED } from '../../support/inherited.ts';
 import { apiKeys } from '../../support/orders.ts';
 import { endings, MODEL, WAYS } from '../balancers.ts';
 import type { FileAnswer, FileOrder } from './file-process.ts';
 
 async function inProcess(order: FileOrder): Promise<FileAnswer> {
-  const env = { PATH: process.env.PATH, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
+  const env = { ...INHERITED, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
   const child = fork(new URL('./file-process.ts', import.meta.url), { env });
   const exit = once(child, 'exit');
   child.send(order);

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { onTestFinished } from 'vitest';
+import { INHERITED } from '../../support/inherited.ts';
 import type { LoadOrder, LoadResult } from './load-process.ts';
 
 /** Processes of an application in one load. */
@@ -18,7 +19,7 @@ export class LoadChild {
   readonly #exit: Promise<unknown[]>;
 
   constructor(order: LoadOrder) {
-    const env = { PATH: process.env.PATH, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
+    const env = { ...INHERITED, KEYBALANCER_MASTER_KEY: '00'.repeat(32) };
     this.#process = fork(new URL('./load-process.ts', import.meta.url), { env });
     this.#exit = once(this.#process, 'exit');
     this.result = Promise.race([
