@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Command, Option } from 'commander';
 import { Output } from '../src/cli/output.ts';
 import { contextOf } from '../src/cli/program.ts';
+import { markdownTable } from './markdown-table.ts';
 
 export const REFERENCE = join(resolve(import.meta.dirname, '..'), 'docs/cli.md');
 
@@ -99,20 +100,12 @@ function optionsOf(command: Command): Option[] {
   return [...command.createHelp().visibleOptions(command)].filter(({ long }) => long);
 }
 
-/** Columns as wide as their widest cell, as the formatter wants them. */
 function table(options: readonly Option[], title: string): string {
-  const rows = [
-    [title, ''],
-    ...options.map((option) => [
-      `\`${option.flags.replaceAll('|', '\\|')}\``,
-      prose(`${option.description}${defaultOf(option)}`),
-    ]),
-  ];
-  const widths = [0, 1].map((column) => Math.max(3, ...rows.map((row) => row[column]!.length)));
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((text, column) => text.padEnd(widths[column]!)).join(' | ')} |\n`;
-  const [first, ...others] = rows;
-  return `${line(first!)}${line(widths.map((width) => '-'.repeat(width)))}${others.map(line).join('')}`;
+  const rows = options.map((option) => [
+    `\`${option.flags.replaceAll('|', '\\|')}\``,
+    prose(`${option.description}${defaultOf(option)}`),
+  ]);
+  return markdownTable([title, ''], rows);
 }
 
 function defaultOf({ defaultValue, defaultValueDescription }: Option): string {

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type DescEnum, type DescField, type DescMessage, type DescService, ScalarType } from '@bufbuild/protobuf';
+import { markdownTable } from './markdown-table.ts';
 import { commentOn, readProtoFiles } from './proto-comments.ts';
 
 export const REFERENCE = join(resolve(import.meta.dirname, '..'), 'docs/grpc-api.md');
@@ -43,7 +44,7 @@ function serviceSection(service: DescService): string {
       methodKind === 'bidi_streaming' ? ['stream ', 'stream '] : ['', methodKind === 'unary' ? '' : 'stream '];
     return [method.name, `${streams[0]}${linkTo(input)}`, `${streams[1]}${linkTo(output)}`, cell(commentOn(method))];
   });
-  return `## ${service.name}\n\n${prose(commentOn(service))}\n\n${table(['RPC', 'Request', 'Answer', ''], rows)}`;
+  return `## ${service.name}\n\n${prose(commentOn(service))}\n\n${markdownTable(['RPC', 'Request', 'Answer', ''], rows)}`;
 }
 
 function messageSection(message: DescMessage): string {
@@ -53,7 +54,7 @@ function messageSection(message: DescMessage): string {
   });
   const parts = [`### ${nameOf(message)}`];
   if (commentOn(message) !== '') parts.push(prose(commentOn(message)));
-  parts.push(rows.length === 0 ? 'No fields.\n' : table(['Field', 'Type', ''], rows));
+  parts.push(rows.length === 0 ? 'No fields.\n' : markdownTable(['Field', 'Type', ''], rows));
   return parts.join('\n\n');
 }
 
@@ -61,7 +62,7 @@ function enumSection(described: DescEnum): string {
   const rows = described.values.map((value) => [`\`${value.name}\``, String(value.number), cell(commentOn(value))]);
   const parts = [`### ${nameOf(described)}`];
   if (commentOn(described) !== '') parts.push(prose(commentOn(described)));
-  parts.push(table(['Value', 'Number', ''], rows));
+  parts.push(markdownTable(['Value', 'Number', ''], rows));
   return parts.join('\n\n');
 }
 
@@ -93,16 +94,6 @@ function linkTo(described: DescMessage | DescEnum): string {
 /** "Outer.Inner" of what is nested. */
 function nameOf({ typeName }: DescMessage | DescEnum): string {
   return typeName.slice(PACKAGE.length + 1);
-}
-
-/** Columns as wide as their widest cell, as the formatter wants them. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, column) =>
-    Math.max(3, ...[title, ...rows.map((row) => row[column]!)].map(({ length }) => length)),
-  );
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((text, column) => text.padEnd(widths[column]!)).join(' | ')} |\n`;
-  return `${line(head)}${line(widths.map((width) => '-'.repeat(width)))}${rows.map(line).join('')}`;
 }
 
 function cell(text: string): string {

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CATALOG, fullName, type Metric, prometheusName } from '../src/server/metrics/catalog.ts';
+import { markdownTable } from './markdown-table.ts';
 
 export const TELEMETRY = join(resolve(import.meta.dirname, '..'), 'docs/telemetry.md');
 
@@ -29,13 +30,7 @@ function table(metrics: readonly Metric[]): string {
     metric.labels.map(code).join(', '),
     metric.help,
   ]);
-  const widths = head.map((title, column) =>
-    Math.max(...[head, ...rows].map((row) => row[column]!.length), title.length),
-  );
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, column) => cell.padEnd(widths[column]!)).join(' | ')} |`;
-  const rule = widths.map((width) => '-'.repeat(width));
-  return `${[head, rule, ...rows].map(line).join('\n')}\n`;
+  return markdownTable(head, rows);
 }
 
 function code(text: string): string {

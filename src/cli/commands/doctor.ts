@@ -56,9 +56,9 @@ async function print(findings: readonly Finding[], output: Output): Promise<void
     const texts = [check, found, ...(advice === undefined ? [] : [advice])].map(printable);
     if (!output.terminal) await output.line([verdict, ...texts].join('\t'));
     else {
-      const [name, what, todo] = texts as [string, string, string?];
+      const [name, what, help] = texts as [string, string, string?];
       await output.line(`${output.style(STYLES[verdict], verdict.padEnd(9))}${name.padEnd(13)}${what}`);
-      if (todo !== undefined) await output.line(`${' '.repeat(22)}${todo}`);
+      if (help !== undefined) await output.line(`${' '.repeat(22)}${help}`);
     }
   }
 }
