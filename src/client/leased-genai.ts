@@ -1,11 +1,8 @@
 import { inspect } from 'node:util';
-import { GoogleGenAI, type GoogleGenAIOptions } from '@google/genai';
-import { geminiBaseUrlOf } from './config.ts';
-import { fetchOf } from './fetch-of.ts';
+import type { GoogleGenAI, GoogleGenAIOptions } from '@google/genai';
 import { errorBody } from './genai/error-body.ts';
 import { liveWithKey } from './genai/live-socket.ts';
-import { inPlainEnvironment } from './genai/plain-environment.ts';
-import { checkCalls, withoutOwnRetries } from './genai/sdk-clients.ts';
+import { sdkClient } from './genai/sdk-client.ts';
 import { maskKeys } from './mask-keys.ts';
 import type { RequestWatch } from './request-watch.ts';
 
@@ -24,9 +21,6 @@ export interface LeasedGenAIOptions extends GenAIOptions {
   affinityKey?: string | undefined;
 }
 
-/** The SDK wants a key. This is none: the lease's is set where a request leaves, so that the SDK has none to show or to log. */
-export const NO_KEY = 'leased-by-keybalancer';
-
 /** A real GoogleGenAI for one lease: making one costs microseconds, so none is kept. */
 export function leasedGenAI(
   apiKey: string,
@@ -34,20 +28,7 @@ export function leasedGenAI(
   watch: RequestWatch,
   signal: AbortSignal | undefined,
 ): GoogleGenAI {
-  const { httpOptions } = options;
-  const inner = fetchOf(options);
-  const baseUrl = httpOptions?.baseUrl ?? geminiBaseUrlOf();
-  const ai = inPlainEnvironment(
-    () =>
-      new GoogleGenAI({
-        ...options,
-        vertexai: false,
-        apiKey: NO_KEY,
-        httpOptions: { ...httpOptions, baseUrl, fetch: watch.fetch(maskedFetch(inner, apiKey), { apiKey, signal }) },
-      }),
-  );
-  checkCalls(ai);
-  withoutOwnRetries(ai);
+  const ai = sdkClient(options, (send) => watch.fetch(maskedFetch(send, apiKey), { apiKey, signal }));
   watchSessions(ai.live, apiKey, watch);
   watchSessions(ai.live.music, apiKey, watch);
   giveKey(ai, apiKey, watch);

@@ -1,15 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { GoogleGenAI } from '@google/genai';
-import { geminiBaseUrlOf } from '../config.ts';
-import { fetchOf } from '../fetch-of.ts';
+import type { GoogleGenAI } from '@google/genai';
 import { checkGenAI } from '../genai-options.ts';
-import { type GenAIOptions, NO_KEY } from '../leased-genai.ts';
+import type { GenAIOptions } from '../leased-genai.ts';
 import { withAffinity } from './call-scope.ts';
 import type { GenAIContext } from './context.ts';
 import { leasedFetch } from './leased-fetch.ts';
 import { leaseSessions } from './leased-live.ts';
-import { inPlainEnvironment } from './plain-environment.ts';
-import { checkCalls, tellAttempts, withoutOwnRetries } from './sdk-clients.ts';
+import { sdkClient } from './sdk-client.ts';
+import { tellAttempts } from './sdk-patches.ts';
 
 /**
  * A real GoogleGenAI whose every HTTP request, and every live session, is made with a leased key, reported, and tried again with
@@ -18,20 +16,8 @@ import { checkCalls, tellAttempts, withoutOwnRetries } from './sdk-clients.ts';
  */
 export function createLeasedGenAI(context: GenAIContext, options: GenAIOptions = {}): GoogleGenAI {
   checkGenAI(options);
-  const inner = fetchOf(options);
-  const baseUrl = options.httpOptions?.baseUrl ?? geminiBaseUrlOf();
-  const ai = inPlainEnvironment(
-    () =>
-      new GoogleGenAI({
-        ...options,
-        vertexai: false,
-        apiKey: NO_KEY,
-        httpOptions: { ...options.httpOptions, baseUrl, fetch: leasedFetch(context, inner) },
-      }),
-  );
-  checkCalls(ai);
+  const ai = sdkClient(options, (send) => leasedFetch(context, send));
   tellAttempts(ai);
-  withoutOwnRetries(ai);
   keepChatsTogether(ai);
   leaseSessions(ai, context);
   return ai;
