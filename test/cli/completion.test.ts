@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { cliHere } from '../support/cli-here.ts';
 import { eventually } from '../support/eventually.ts';
+import { isInstalled } from '../support/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const COMMANDS = 'serve import add-key update-key list stats health monitor pool quota config completion'.split(' ');
@@ -18,15 +19,6 @@ async function scriptFor(shell: string): Promise<string> {
   const file = join(tempDir(), 'completion');
   writeFileSync(file, stdout);
   return file;
-}
-
-function isInstalled(program: string): boolean {
-  try {
-    execFileSync(program, ['--version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Line and what is offered for its last word; words that each must be among what is offered, and words that must not. */
@@ -95,17 +87,8 @@ function expectOffers(offers: string[][]): void {
   expect(missing).toEqual([]);
 }
 
-const zsh = isInstalled('zsh') && isTmuxThere();
+const zsh = isInstalled('zsh') && isInstalled('tmux');
 if (!zsh) process.stdout.write('skipped: completion in zsh, which needs zsh and tmux\n');
-
-function isTmuxThere(): boolean {
-  try {
-    execFileSync('tmux', ['-V']);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 describe.skipIf(!zsh)('zsh', () => {
   test('completes commands, options and their words as they are typed', async () => {

@@ -1,4 +1,4 @@
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { create } from '@bufbuild/protobuf';
@@ -19,6 +19,7 @@ import {
 import { Cli, cli, MAIN, startServe } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { dirWithKeys } from '../support/key-dirs.ts';
+import { isInstalled } from '../support/programs.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -152,7 +153,7 @@ test('monitor of a data dir that nobody uses says so, and does not take it', asy
   expect(await cli(['monitor', '--interval', 'soon'])).toMatchObject({ exitCode: 2 });
 });
 
-const tmux = hasTmux();
+const tmux = isInstalled('tmux');
 if (!tmux) process.stdout.write('skipped: monitor in a real terminal, since tmux is not installed\n');
 
 test.skipIf(!tmux)('row 20: monitor fills a real terminal, also of 40x10, and gives it back', async () => {
@@ -194,12 +195,3 @@ test.skipIf(!tmux)('row 20: monitor draws without colours where NO_COLOR is set'
     expect((await run('capture-pane', '-e', '-p', '-t', pane)).includes('\u001b[')).toBe(escapes);
   }
 });
-
-function hasTmux(): boolean {
-  try {
-    execFileSync('tmux', ['-V']);
-    return true;
-  } catch {
-    return false;
-  }
-}

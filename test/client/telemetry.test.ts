@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import type { GoogleGenAI } from '@google/genai';
 import {
   type Attributes,
@@ -22,6 +21,7 @@ import {
 } from '@opentelemetry/sdk-metrics';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createTelemetry } from '../../src/client/telemetry.ts';
+import { trackActiveContext } from '../support/active-context.ts';
 import { apiKeys } from '../support/orders.ts';
 import { bench, endings, MODEL, WAYS } from './balancers.ts';
 
@@ -127,19 +127,7 @@ describe.each(WAYS)('telemetry, $way,', ({ place }) => {
 
   test('hangs its spans on that of the caller', async () => {
     const told = spans();
-    const storage = new AsyncLocalStorage<Context>();
-    context.setGlobalContextManager({
-      active: () => storage.getStore() ?? ROOT_CONTEXT,
-      with: (active, fn, thisArg, ...args) => storage.run(active, () => fn.apply(thisArg as never, args)),
-      bind: (_, target) => target,
-      enable() {
-        return this;
-      },
-      disable() {
-        return this;
-      },
-    });
-    onTestFinished(() => context.disable());
+    trackActiveContext();
     const { wrapper } = await bench(await place(), { [ONE]: { behaviour: 'dead' }, [TWO]: {} });
     const parent = {} as Span;
     await context.with(trace.setSpan(ROOT_CONTEXT, parent), async () => {

@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { SETTINGS } from '../../src/server/config/settings.ts';
 import { environmentOf, readStages, textsOf } from '../repository/dockerfile.ts';
 import { ROOT } from '../repository/root.ts';
+import { isInstalled } from '../support/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { DEPLOY, readText, readYaml } from './manifests.ts';
 
@@ -40,7 +41,7 @@ function config(path: string) {
 }
 
 function lacking(program: string, debianPackage: string): string {
-  if (spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0) return '';
+  if (isInstalled(program)) return '';
   const reason = `deploy/ is not tried with ${program}: Debian's package ${debianPackage} is missing`;
   process.stderr.write(`${reason}\n`);
   return reason;

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -10,6 +10,7 @@ import { connect } from '../../src/client/connect.ts';
 import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { anchorsOf } from '../docs/markdown.ts';
 import { ROOT } from '../repository/root.ts';
+import { isInstalled } from '../support/programs.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
 /** Whose quota is known. */
@@ -37,7 +38,7 @@ function queriesOf(file: string): { title: string; query: string }[] {
 }
 const dashboards = readdirSync(DASHBOARDS).filter((name) => name.endsWith('.json'));
 
-const missing = ['prometheus', 'promtool'].filter((name) => spawnSync(name, ['--version']).status !== 0);
+const missing = ['prometheus', 'promtool'].filter((name) => !isInstalled(name));
 if (missing.length > 0)
   process.stderr.write(
     `queries of deploy/ are not tried: missing ${missing.join(' and ')} of Debian's package prometheus\n`,

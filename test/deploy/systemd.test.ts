@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SETTINGS } from '../../src/server/config/settings.ts';
 import { ROOT } from '../repository/root.ts';
+import { isInstalled } from '../support/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { DEPLOY, readText } from './manifests.ts';
 
@@ -15,10 +16,9 @@ const bridgeText = readText(BRIDGE_UNIT);
 /** Exposure by `systemd-analyze security`, from 0 to 10, times ten; what is above is to be thought about. */
 const HIGHEST_EXPOSURE = 15;
 
-const reason =
-  spawnSync('systemd-analyze', ['--version'], { stdio: 'ignore' }).status === 0
-    ? ''
-    : "the unit is not tried with systemd-analyze: Debian's package systemd is missing";
+const reason = isInstalled('systemd-analyze')
+  ? ''
+  : "the unit is not tried with systemd-analyze: Debian's package systemd is missing";
 if (reason !== '') process.stderr.write(`${reason}\n`);
 
 /** The unit with what it starts taken from here, so that it exists. */

@@ -1,6 +1,6 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { type Context, context, propagation, ROOT_CONTEXT, type TextMapPropagator, trace } from '@opentelemetry/api';
+import { context, propagation, ROOT_CONTEXT, type TextMapPropagator, trace } from '@opentelemetry/api';
 import { expect, onTestFinished, test } from 'vitest';
+import { trackActiveContext } from '../support/active-context.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { Collector } from './collector.ts';
@@ -21,22 +21,8 @@ function registerPropagator(): void {
     fields: () => ['traceparent', 'baggage'],
   };
   propagation.setGlobalPropagator(propagator);
-  const storage = new AsyncLocalStorage<Context>();
-  context.setGlobalContextManager({
-    active: () => storage.getStore() ?? ROOT_CONTEXT,
-    with: (active, fn, thisArg, ...args) => storage.run(active, () => fn.apply(thisArg as never, args)),
-    bind: (_, target) => target,
-    enable() {
-      return this;
-    },
-    disable() {
-      return this;
-    },
-  });
-  onTestFinished(() => {
-    propagation.disable();
-    context.disable();
-  });
+  trackActiveContext();
+  onTestFinished(() => propagation.disable());
 }
 
 test("single calls of the client are spans below the application's own, where it has a propagator", async () => {

@@ -136,7 +136,7 @@ test('log lines are sent as they are written, with the trace of their call', asy
 
 test('a key in the id of a request, or in a header for the collector, is seen nowhere', async () => {
   const collector = await Collector.start();
-  const secret = 'AIzaSyA-test-key-000001-000001-00000001';
+  const secret = 'AQ.test-key-000001-in-an-id';
   const server = await serve(
     { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20sesame' },
     { more: ['--log-level', 'trace'] },
