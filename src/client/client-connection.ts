@@ -6,11 +6,11 @@ import type { Balancer } from './balancer.ts';
 import type { Place } from './config.ts';
 import { connect } from './connect.ts';
 import { closedError, KeyBalancerError } from './errors.ts';
-import { within } from './genai/retries.ts';
 import { OpenLeases } from './open-leases.ts';
 import type { ClientSettings } from './options.ts';
 import { Reports } from './reports.ts';
 import { unlessAborted } from './unless-aborted.ts';
+import { within } from './within.ts';
 
 /** What calls are made by. */
 export interface Connected {

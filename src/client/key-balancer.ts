@@ -19,7 +19,6 @@ import type { ClientEvent } from './events.ts';
 import type { RetryBudget } from './genai/context.ts';
 import { createLeasedGenAI } from './genai/leased-client.ts';
 import { ResourceOrigins } from './genai/resource-origins.ts';
-import { within } from './genai/retries.ts';
 import { checkedGenAI } from './genai-options.ts';
 import type { ImportSummary } from './import-summary.ts';
 import { type ImportOptions, importKeyFile } from './key-file.ts';
@@ -42,6 +41,7 @@ import { patientAcquire, patientBatches } from './patient-acquire.ts';
 import { createRetryBudget } from './retry-budget.ts';
 import { createTelemetry } from './telemetry.ts';
 import { type WatchOptions, watchHealth } from './watch.ts';
+import { within } from './within.ts';
 
 /** Longest wait of getStats() for reports on their way. */
 const SETTLE_MS = 2_000;

@@ -11,9 +11,10 @@ import {
 import type { Balancer } from './balancer.ts';
 import { number } from './checks.ts';
 import type { ClientEvent } from './events.ts';
-import { classOf, within } from './genai/retries.ts';
+import { classOf } from './genai/retries.ts';
 import { HeldLease } from './held-lease.ts';
 import type { Report, Reports } from './reports.ts';
+import { within } from './within.ts';
 
 /** How leases that were taken by hand are named in events. */
 export const LEASE_METHOD = 'lease';

@@ -1,8 +1,8 @@
 import { performance } from 'node:perf_hooks';
 import { redact } from '../../gemini/redact.ts';
 import { maskKeys } from '../mask-keys.ts';
+import { within } from '../within.ts';
 import { responseLike } from './answer.ts';
-import { within } from './retries.ts';
 
 /** An error is small; a body that does not end must not keep a lease. */
 const LONGEST_MS = 1_000;

@@ -1,4 +1,3 @@
-import { clearTimeout } from 'node:timers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import {
@@ -10,6 +9,7 @@ import {
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Attempt } from '../attempts.ts';
 import type { ClientEvent } from '../events.ts';
+import { within } from '../within.ts';
 import type { LeaseSettings, RetryBudget } from './context.ts';
 import type { LeaseSearch } from './lease-search.ts';
 
@@ -121,17 +121,4 @@ export function toldInTime(
 /** ErrorClass name; "UNKNOWN" where the balancer did not say. */
 export function classOf(told: ReportResultResponse | undefined): string {
   return (told && ErrorClassSchema.value[told.errorClass]?.localName) || 'UNKNOWN';
-}
-
-/** undefined: it took longer. */
-export async function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const patience = new Promise<undefined>((resolve) => {
-    timer = setTimeout(resolve, ms, undefined);
-  });
-  try {
-    return await Promise.race([promise, patience]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
