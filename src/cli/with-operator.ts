@@ -24,20 +24,21 @@ export async function withMaintenance<T>(
   use: (maintenance: Maintenance) => Promise<T>,
 ): Promise<T> {
   const place = localPlace(command, options);
-  if (place.socket !== undefined && (await listens(place.socket)))
-    return withSocket(place.socket, (operator) => use(remoteMaintenance(operator)));
-  if (place.dataDir === undefined) throw new CliError(EXIT.notReached, `nobody listens at unix:${place.socket}`);
-  checkThereIsData(place.dataDir);
-  const { openStore } = await import('../store/open-store.ts');
-  const store = await openStore({
-    dataDir: place.dataDir,
-    durability: 'full',
-    masterKey: place.masterKey,
-    // Gemini is not asked here, and nothing may become of keys that wait for its answer.
-    verify: true,
-    warn: (message) => output.complain(message),
-  });
   return interruptible(async (signal) => {
+    if (place.socket !== undefined && (await listens(place.socket))) {
+      return onSocket(place.socket, signal, (operator) => use(remoteMaintenance(operator)));
+    }
+    if (place.dataDir === undefined) throw new CliError(EXIT.notReached, `nobody listens at unix:${place.socket}`);
+    checkThereIsData(place.dataDir);
+    const { openStore } = await import('../store/open-store.ts');
+    const store = await openStore({
+      dataDir: place.dataDir,
+      durability: 'full',
+      masterKey: place.masterKey,
+      // Gemini is not asked here, and nothing may become of keys that wait for its answer.
+      verify: true,
+      warn: (message) => output.complain(message),
+    });
     const working = use(store.maintenance);
     try {
       return await unlessAborted(working, signal);
@@ -56,9 +57,11 @@ export async function withRunningServer<T>(
   use: (operator: ReturnType<typeof connectOperator>) => Promise<T>,
 ): Promise<T> {
   const { socket, dataDir } = localPlace(command, options);
-  if (socket !== undefined && (await listens(socket))) return withSocket(socket, use);
-  const where = dataDir === undefined ? `unix:${socket}` : `data dir ${dataDir}`;
-  throw new CliError(EXIT.notReached, `no server runs on ${where}`);
+  return interruptible(async (signal) => {
+    if (socket !== undefined && (await listens(socket))) return onSocket(socket, signal, use);
+    const where = dataDir === undefined ? `unix:${socket}` : `data dir ${dataDir}`;
+    throw new CliError(EXIT.notReached, `no server runs on ${where}`);
+  });
 }
 
 type Operator = ReturnType<typeof connectOperator>;
@@ -73,15 +76,13 @@ function localPlace(command: string, options: ClientOptions) {
   );
 }
 
-async function withSocket<T>(socket: string, use: (operator: Operator) => Promise<T>): Promise<T> {
+async function onSocket<T>(socket: string, signal: AbortSignal, use: (operator: Operator) => Promise<T>): Promise<T> {
   const operator = connectOperator(`unix:${socket}`);
-  return interruptible(async (signal) => {
-    try {
-      return await unlessAborted(use(operator), signal);
-    } finally {
-      operator.close();
-    }
-  });
+  try {
+    return await unlessAborted(use(operator), signal);
+  } finally {
+    operator.close();
+  }
 }
 
 function remoteMaintenance(operator: Operator): Maintenance {
