@@ -9,7 +9,7 @@ import { markdownTable } from './markdown-table.ts';
 export const REFERENCE = join(resolve(import.meta.dirname, '..'), 'docs/cli.md');
 
 /** Options that are told once, at the top. */
-const COMMON = ['--address', '--data-dir', '--master-key-file', '--config', '--json', '--help'];
+const COMMON = ['--address', '--data-dir', '--master-key-file', '--config', '--json', '--verbose', '--help'];
 /** From here on the help has what addHelpExamples() wrote. */
 const EXAMPLES = 'For example:\n';
 
@@ -22,7 +22,7 @@ the server's machine alone (backup, check, restore, config) says so when it is a
 
 - **Output**: tables and colours on a terminal, tab-separated text in a pipe, JSON with \`--json\`, whose form is stable: what it prints is at the end of each command's section. \`NO_COLOR\` is heeded.
 - **Keys** are never printed. One that is written on the command line is seen by other users of the machine, and warned of; \`-\` reads it from standard input, or asks for it.
-- **Order**: options stand behind the command. \`--json\`, \`--data-dir\`, \`--address\`, \`--config\` and \`--master-key-file\` may also stand before it.
+- **Order**: options stand behind the command. \`--json\`, \`--verbose\`, \`--data-dir\`, \`--address\`, \`--config\` and \`--master-key-file\` may also stand before it.
 - **Exit codes**: 0 done, 1 failed, 2 usage, 3 server not reached (or no data), 4 partly done, 130 interrupted.
 - **Completion**: \`keybalancer completion bash\`, \`zsh\` or \`fish\` prints a script.
 

@@ -1,8 +1,9 @@
 import { SETTINGS } from '../server/config/settings.ts';
+import { VERBOSE } from './options.ts';
 
 /** Options that every command has which asks a server, and those of them that take no value. */
 const COMMON = [SETTINGS.address, SETTINGS.dataDir, SETTINGS.masterKeyFile, SETTINGS.config].map(({ flag }) => flag);
-const SWITCHES = ['--json'];
+const SWITCHES: readonly string[] = ['--json', ...VERBOSE];
 
 /**
  * Puts options that stand before the command behind it: easy-gemini-balance takes `--json` only there, and scripts go on writing it

@@ -22,6 +22,9 @@ const EXIT_CODE_OF: Record<string, number> = {
 /** What the transport says of a server that is not there, or does not answer in time. */
 const NOT_REACHED = ['UNAVAILABLE', 'DEADLINE_EXCEEDED'];
 
+/** Lines of whereOf(). */
+const LONGEST_PLACE = 50;
+
 /** What an error means for a person and for the exit code. */
 export function explainFailure(error: unknown): FailureExplanation {
   if (error instanceof CliError) return { exitCode: error.exitCode, message: error.message };
@@ -47,6 +50,21 @@ export function explainFailure(error: unknown): FailureExplanation {
   const message =
     code !== undefined && /^E[A-Z0-9]+$/.test(code) ? error.message : `unexpected: ${error.stack ?? error.message}`;
   return { exitCode: EXIT.failed, message };
+}
+
+/**
+ * Where in the program it failed, and after which failures: names, codes and places. Not what these said, since nobody has seen to it
+ * that there is no key in it.
+ */
+export function whereOf(error: unknown): string {
+  const lines: string[] = [];
+  for (let each = error; each instanceof Error && lines.length < LONGEST_PLACE; each = each.cause) {
+    const { name, code } = each as { name: string; code?: unknown };
+    const said = typeof code === 'string' || typeof code === 'number' ? `${name} (${code})` : name;
+    lines.push(each === error ? said : `caused by ${said}`);
+    lines.push(...(each.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)));
+  }
+  return lines.slice(0, LONGEST_PLACE).join('\n');
 }
 
 /** A word that can be quoted: an option or command, perhaps misspelt. Anything else may be an API key in the wrong place. */

@@ -11,13 +11,24 @@ export interface ClientOptions {
   json?: boolean;
 }
 
+export const VERBOSE = ['-v', '--verbose'] as const;
+
+/** Of every command. */
+export function verboseOption(): Option {
+  return new Option(
+    VERBOSE.join(', '),
+    'when it fails, also tell where in the program, and after which other failures',
+  );
+}
+
 export function addClientOptions(command: Command): Command {
   return command
     .addOption(settingOption('address'))
     .addOption(settingOption('dataDir'))
     .addOption(settingOption('masterKeyFile'))
     .addOption(settingOption('config'))
-    .option('--json', 'print JSON, in a stable form');
+    .option('--json', 'print JSON, in a stable form')
+    .addOption(verboseOption());
 }
 
 /** One of a command that has several, all of which ask a server. */

@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { redact } from '../gemini/redact.ts';
 
 type Style = Parameters<typeof styleText>[0];
 
@@ -69,11 +70,11 @@ export class Output {
     return this.#colours ? styleText(style, text, { validateStream: false }) : text;
   }
 
-  /** A line on standard error that names the program, as its neighbours in a pipeline do. */
+  /** A line on standard error that names the program, as its neighbours in a pipeline do. What looks like a key is masked: it may stand anywhere in what was typed. */
   complain(message: string): void {
     this.clearProgress();
     for (const line of message.split('\n')) {
-      const said = `keybalancer: ${printable(line)}\n`;
+      const said = `keybalancer: ${printable(redact(line))}\n`;
       this.#err.write(this.progressive ? this.shown(said) : said);
     }
   }

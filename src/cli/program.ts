@@ -3,7 +3,8 @@ import { VERSION } from '../server/version.ts';
 import type { CommandContext } from './command-context.ts';
 import { commandFirst } from './command-first.ts';
 import { EXIT, EXIT_CODES_HELP } from './exit-code.ts';
-import { explainFailure } from './explain-failure.ts';
+import { explainFailure, whereOf } from './explain-failure.ts';
+import { VERBOSE } from './options.ts';
 import { Output } from './output.ts';
 
 interface Entry {
@@ -94,6 +95,7 @@ export async function execute(argv: readonly string[], output: Output): Promise<
   } catch (error) {
     const { exitCode, message } = explainFailure(error);
     if (message !== undefined) output.complain(message);
+    if (exitCode !== EXIT.done && VERBOSE.some((flag) => argv.includes(flag))) output.complain(whereOf(error));
     return exitCode;
   }
 }

@@ -9,14 +9,16 @@ import { isObject, parseJson } from '../gemini/json.ts';
 import { openBody } from '../gemini/open-body.ts';
 import type { Probe, ProbeOrder } from '../store/probe.ts';
 
-/** What is read of an answer, in bytes: a list of one model has about one thousand. */
+/** What is read of an answer, in bytes, and for each model that it lists: one has about one thousand. */
 const MAX_ANSWER_BYTES = 64 * 1024;
+const MAX_MODEL_BYTES = 4 * 1024;
 
 /** One request to Gemini, and how an answer of success must look: a proxy's page is no sign of life of a key. */
 interface Question {
   url: string;
   init: RequestInit;
   isAnswer(json: unknown): boolean;
+  longestAnswer: number;
 }
 
 /**
@@ -43,11 +45,12 @@ async function ask(api: string, order: ProbeOrder): Promise<ProviderErrorInit | 
   signal?.addEventListener('abort', cancel, { once: true });
   if (signal?.aborted) cancel();
   try {
-    const { url, init, isAnswer } = order.model === '' ? listing(api) : generation(api, order.model);
+    const { url, init, isAnswer, longestAnswer } =
+      order.model === '' ? listing(api, order.modelsPageSize) : generation(api, order.model);
     const headers = { ...init.headers, 'x-goog-api-key': apiKey, accept: 'application/json' };
     // A redirect is not followed: Gemini sends none, and the key must not go where a proxy's page would send it.
     const response = await fetch(url, { ...init, headers, redirect: 'manual', signal: abort.signal });
-    const text = await readBeginning(response);
+    const text = await readBeginning(response, longestAnswer);
     if (response.ok && isAnswer(parseJson(text))) return undefined;
     return answered(response, text, apiKey);
   } catch (error) {
@@ -61,11 +64,12 @@ async function ask(api: string, order: ProbeOrder): Promise<ProviderErrorInit | 
 }
 
 /** Uses no quota. */
-function listing(api: string): Question {
+function listing(api: string, pageSize: number): Question {
   return {
-    url: `${api}models?pageSize=1`,
+    url: `${api}models?pageSize=${pageSize}`,
     init: { method: 'GET' },
     isAnswer: (json) => isObject(json) && Array.isArray(json.models),
+    longestAnswer: MAX_ANSWER_BYTES + pageSize * MAX_MODEL_BYTES,
   };
 }
 
@@ -83,14 +87,15 @@ function generation(api: string, model: string): Question {
     url,
     init: { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) },
     isAnswer: (json) => isObject(json) && (Array.isArray(json.candidates) || isObject(json.promptFeedback)),
+    longestAnswer: MAX_ANSWER_BYTES,
   };
 }
 
-/** At most MAX_ANSWER_BYTES of the body, as text; bytes that are no UTF-8 are replaced. */
-async function readBeginning({ body }: Response): Promise<string> {
+/** At most so many bytes of the body, as text; bytes that are no UTF-8 are replaced. */
+async function readBeginning({ body }: Response, most: number): Promise<string> {
   const decoder = new TextDecoder();
   let text = '';
-  let left = MAX_ANSWER_BYTES;
+  let left = most;
   if (body === null) return text;
   for await (const chunk of body) {
     text += decoder.decode(chunk.subarray(0, left), { stream: true });

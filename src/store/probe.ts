@@ -8,6 +8,8 @@ export interface ProbeOrder {
   apiKey: string;
   /** "": the models are listed, which uses no quota. Else the model generates one token, which uses a request of its quota. */
   model: string;
+  /** How many models are listed, at least 1. */
+  modelsPageSize: number;
   timeoutMs: number;
   signal?: AbortSignal;
 }

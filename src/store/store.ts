@@ -309,6 +309,7 @@ export interface KeyTestOrder {
   keyId: string;
   /** As in ProbeOrder. */
   model: string;
+  modelsPageSize: number;
   timeoutMs: number;
   /** Whether the result changes the key's health. */
   apply: boolean;

@@ -40,13 +40,44 @@ test('row 18: --json, and where the keys are, may stand before the command, as e
   expect(await cliHere([`--data-dir=${dataDir}`, 'pool', 'list', '--json', '--'])).toEqual(behind);
   expect((await cliHere(['--json', 'explain', '--', '--none.txt'])).stderr).toContain('FILE is --none.txt, which');
   for (const [args, option] of [
-    [['--verbose', 'list'], '--verbose'],
+    [['--verbos', 'list'], '--verbos'],
     [['--data-dir', dataDir, '--jason', 'list'], '--jason'],
     [['--json'], '--json'],
   ] as const) {
     const { exitCode, stdout, stderr } = await cliHere(args);
     expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
     expect(stderr).toContain(`unknown option '${option}'`);
+  }
+});
+
+test('row 18: -v tells where a command failed, also before the command, and no key that was typed', async () => {
+  const [key = ''] = testKeys(1);
+  const missing = join(tempDir(), 'missing');
+  const { stderr } = await cliHere(['list', '--data-dir', missing]);
+  for (const args of [
+    ['-v', 'list', '--data-dir', missing],
+    ['list', '--verbose', '--data-dir', missing],
+  ]) {
+    const verbose = await cliHere(args);
+    expect(verbose).toMatchObject({ exitCode: 3, stdout: '' });
+    expect(verbose.stderr.slice(0, stderr.length)).toBe(stderr);
+    expect(verbose.stderr.slice(stderr.length)).toMatch(
+      /^keybalancer: CliError\nkeybalancer: {5}at checkThereIsData .*with-balancer/,
+    );
+  }
+  for (const args of [
+    [key],
+    ['list', key],
+    ['list', `--${key}`],
+    ['explain', key],
+    ['serve', key],
+    ['completion', key],
+  ]) {
+    const { exitCode, stdout, stderr } = await cliHere(['-v', ...args]);
+    expect({ exitCode, stdout }).toEqual({ exitCode: expect.any(Number), stdout: '' });
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain('    at ');
+    expect(stderr).not.toContain(key);
   }
 });
 

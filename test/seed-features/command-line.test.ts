@@ -59,8 +59,9 @@ test('row 19: test-keys asks Gemini about each key, tries again what it said not
   onTestFinished(() => fake.close());
   fake.setKey(TWO, { behaviour: { error: 'overloaded_503_old', on: ['models.list'] }, times: 1 });
   const dataDir = await dirWithKeys(3);
-  const args = ['test-keys', '--max-retries', '1', '--retry-delay', '0', '--apply', '--data-dir', dataDir];
-  const { exitCode, stdout, stderr } = await cli(args, { env: { KEYBALANCER_GEMINI_BASE_URL: fake.url } });
+  const args = 'test-keys --max-retries 1 --retry-delay 0 --page-size 10 --apply --data-dir'.split(' ');
+  const env = { KEYBALANCER_GEMINI_BASE_URL: fake.url };
+  const { exitCode, stdout, stderr } = await cli([...args, dataDir], { env });
   expect({ exitCode, stderr }).toEqual({ exitCode: 4, stderr: 'keybalancer: 1 of 3 keys failed\n' });
   expect(stdout).toMatch(/key-00000002\t.*\tok\n/);
   expect(stdout).toContain('tested 3 keys: 2 ok; 1: the key was refused as invalid. The results count');

@@ -28,7 +28,7 @@ async function serverWith(listener: RequestListener): Promise<string> {
 }
 
 function probe(baseUrl: string, order: Partial<ProbeOrder> = {}): Promise<ProbeAnswer> {
-  return createGeminiProbe({ baseUrl })({ apiKey: KEY, model: '', timeoutMs: 10_000, ...order });
+  return createGeminiProbe({ baseUrl })({ apiKey: KEY, model: '', modelsPageSize: 1, timeoutMs: 10_000, ...order });
 }
 
 function classOf({ error }: ProbeAnswer): string | undefined {
@@ -45,6 +45,17 @@ test('a key that Gemini takes lists models, or generates a token where a model i
     [KEY, 'models.list', undefined],
     [KEY, 'generateContent', 'gemini-2.5-flash'],
   ]);
+});
+
+test('as many models are listed as is asked for, and their list is read whole', async () => {
+  const seen: unknown[] = [];
+  const model = { name: 'models/gemini-2.5-flash', description: 'words '.repeat(300) };
+  const baseUrl = await serverWith(({ url }, response) => {
+    seen.push(url);
+    response.end(JSON.stringify({ models: Array.from({ length: 100 }, () => model) }));
+  });
+  expect((await probe(baseUrl, { modelsPageSize: 100 })).error).toBeUndefined();
+  expect(seen).toEqual(['/v1/models?pageSize=100']);
 });
 
 test('the key is in a header, never in the URL, and a base URL may have a path and end with a slash', async () => {

@@ -248,6 +248,7 @@ test('a store that fails ends the stream with its error', async () => {
 describe('a request that cannot be used is refused before any key is tested', () => {
   test.each<[Request, { reason: string; field?: string }]>([
     [{ parallelism: -1 }, { reason: 'INVALID_FIELD', field: 'parallelism' }],
+    [{ modelsPageSize: 1001 }, { reason: 'INVALID_FIELD', field: 'models_page_size' }],
     [{ parallelism: 33 }, { reason: 'INVALID_FIELD', field: 'parallelism' }],
     [{ timeout: durationFromMs(99) }, { reason: 'INVALID_FIELD', field: 'timeout' }],
     [{ timeout: durationFromMs(60_001) }, { reason: 'INVALID_FIELD', field: 'timeout' }],

@@ -60,7 +60,7 @@ export async function judgeAll({ store, pass }: Place) {
   await fail(store, keys.unreached, PRO, plainFinding(ErrorClass.KEY_SUSPENDED, 'key'));
   await pass(1_001);
   await success();
-  const test = { keyId: keys.disabled, model: '', timeoutMs: 1_000, apply: true };
+  const test = { keyId: keys.disabled, model: '', modelsPageSize: 1, timeoutMs: 1_000, apply: true };
   await store.testKey(test as Parameters<Store['testKey']>[0]);
 
   await fail(store, keys.halfOpen, FLASH, plainFinding(ErrorClass.QUOTA_EXHAUSTED_DAY, 'project-model', 60_000));

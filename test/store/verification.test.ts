@@ -387,7 +387,7 @@ describe('where verification is off', () => {
 
 function testOrder(keyId: string, order: { apply?: boolean; model?: string } = {}) {
   const { signal } = new AbortController();
-  return { keyId, model: '', timeoutMs: 3_000, apply: false, signal, ...order };
+  return { keyId, model: '', modelsPageSize: 1, timeoutMs: 3_000, apply: false, signal, ...order };
 }
 
 function suspendedBody(): string {

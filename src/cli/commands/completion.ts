@@ -4,7 +4,7 @@ import { bashCompletion } from '../completion/bash.ts';
 import { fishCompletion } from '../completion/fish.ts';
 import { treeOf } from '../completion/tree.ts';
 import { zshCompletion } from '../completion/zsh.ts';
-import { addHelpExamples, wordOption } from '../options.ts';
+import { addHelpExamples, verboseOption, wordOption } from '../options.ts';
 
 const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion };
 type Shell = keyof typeof SHELLS;
@@ -12,6 +12,7 @@ type Shell = keyof typeof SHELLS;
 export function define(command: Command, { output, wholeProgram }: CommandContext): void {
   command
     .argument('<bash|zsh|fish>', 'the shell', wordOption('SHELL', Object.keys(SHELLS) as Shell[]))
+    .addOption(verboseOption())
     .action(async (shell: Shell) => output.write(SHELLS[shell](treeOf(await wholeProgram()))));
   addHelpExamples(
     command,

@@ -10,7 +10,7 @@ import { CliError, EXIT } from '../exit-code.ts';
 import { prettyJson } from '../json.ts';
 import { openSource } from '../key-source.ts';
 import { limitInWords } from '../limits.ts';
-import { addHelpExamples, numberOption } from '../options.ts';
+import { addHelpExamples, numberOption, verboseOption } from '../options.ts';
 import type { Output } from '../output.ts';
 import { Table } from '../table.ts';
 import { causeInWords, milliseconds } from '../words.ts';
@@ -39,6 +39,7 @@ export function define(command: Command, { output }: CommandContext): void {
       numberOption('--status', { least: 100, most: 599, whole: true }),
     )
     .option('--json', 'print JSON, in a stable form')
+    .addOption(verboseOption())
     .action((file: string, options: { status?: number; json?: true }) => explain(file, options, output));
   addHelpExamples(command, 'explain error.json', 'explain - --status 429 < body.txt').addHelpText(
     'after',

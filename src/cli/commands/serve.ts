@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { SettingName } from '../../server/config/settings.ts';
 import type { CommandContext } from '../command-context.ts';
-import { addHelpExamples, settingOption } from '../options.ts';
+import { addHelpExamples, settingOption, verboseOption } from '../options.ts';
 
 const SETTINGS_TO_SERVE: readonly SettingName[] = [
   'config',
@@ -20,6 +20,7 @@ const SETTINGS_TO_SERVE: readonly SettingName[] = [
 
 export function define(command: Command, { output }: CommandContext): void {
   for (const name of SETTINGS_TO_SERVE) command.addOption(settingOption(name));
+  command.addOption(verboseOption());
   addHelpExamples(command, 'serve', 'serve --data-dir ./keys --grpc 127.0.0.1:0 --http off').addHelpText(
     'after',
     [

@@ -18,6 +18,7 @@ interface TestKeysOptions extends ClientOptions {
   timeout: number;
   maxRetries: number;
   retryDelay: number;
+  pageSize: number;
   apply?: true;
 }
 
@@ -61,6 +62,12 @@ export function define(command: Command, { output }: CommandContext): void {
       numberOption('--retry-delay', { least: 0, most: 3600 }),
       0.5,
     )
+    .option(
+      '--page-size <N>',
+      'models that a key is asked to list, 1 to 1000',
+      numberOption('--page-size', { least: 1, most: 1000, whole: true }),
+      10,
+    )
     .option('--apply', "let the results change the keys' health; else they are only told")
     .action((keyIds: string[], options: TestKeysOptions) => testKeys(keyIds, options, output));
   addHelpExamples(command, 'test-keys', 'test-keys key-00000042 --model gemini-2.5-flash --apply').addHelpText(
@@ -77,8 +84,15 @@ export function define(command: Command, { output }: CommandContext): void {
 }
 
 async function testKeys(keyIds: string[], options: TestKeysOptions, output: Output): Promise<void> {
-  const { pool = '', model = '', parallelism, timeout, maxRetries, retryDelay, apply = false } = options;
-  const request = { pool, model, parallelism, timeout: durationFromMs(timeout * 1000), apply };
+  const { pool = '', model = '', parallelism, timeout, maxRetries, retryDelay, pageSize, apply = false } = options;
+  const request = {
+    pool,
+    model,
+    parallelism,
+    timeout: durationFromMs(timeout * 1000),
+    apply,
+    modelsPageSize: pageSize,
+  };
   await withBalancer(options, output, async (balancer, signal) => {
     const tally = new Tally();
     const print = options.json ? jsonPrinter(output) : tablePrinter(output);

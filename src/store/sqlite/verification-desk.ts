@@ -5,7 +5,7 @@ import { classify } from '../../gemini/classify.ts';
 import { describeThrown, type ProviderErrorInit } from '../../gemini/describe-thrown.ts';
 import { type Finding, plainFinding } from '../../gemini/finding.ts';
 import { ErrorClass, ProviderErrorSchema } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import type { Probe, ProbeAnswer } from '../probe.ts';
+import type { Probe, ProbeAnswer, ProbeOrder } from '../probe.ts';
 import type { KeyTestOrder, KeyTestView } from '../store.ts';
 import type { LeaseContext } from './lease-context.ts';
 import type { LeaseGrants } from './lease-grants.ts';
@@ -60,7 +60,8 @@ export class VerificationDesk {
     const key = engine.key(order.keyId);
     const since = key.secretSince;
     const began = clock.now();
-    const answer = await this.#ask(key, { model: order.model, timeoutMs: order.timeoutMs, signal: order.signal });
+    const { model, modelsPageSize, timeoutMs, signal } = order;
+    const answer = await this.#ask(key, { model, modelsPageSize, timeoutMs, signal });
     const finding = findingOf(answer.error);
     if (order.apply && key.secretSince === since) {
       tested(engine, key, order.model, finding, began, clock.now());
@@ -88,7 +89,7 @@ export class VerificationDesk {
     const { engine, committer, clock, alarm } = this.#context;
     const { key } = suspicion;
     const since = key.secretSince;
-    const order = { model: '', timeoutMs: TIMEOUT_MS, signal: this.#closing.signal };
+    const order = { model: '', modelsPageSize: 1, timeoutMs: TIMEOUT_MS, signal: this.#closing.signal };
     // Where the key itself cannot be read nobody was asked either.
     const answer = await this.#ask(key, order).catch(() => UNREADABLE);
     if (this.#closing.signal.aborted || key.suspicion !== suspicion || key.secretSince !== since) return;
@@ -97,7 +98,7 @@ export class VerificationDesk {
     committer.touch();
   }
 
-  async #ask(key: Key, order: { model: string; timeoutMs: number; signal: AbortSignal }): Promise<ProbeAnswer> {
+  async #ask(key: Key, order: Omit<ProbeOrder, 'apiKey'>): Promise<ProbeAnswer> {
     const { clock } = this.#context;
     const started = clock.now();
     const failed = (error: ProviderErrorInit): ProbeAnswer => ({ latencyMs: clock.now() - started, error });

@@ -16,6 +16,7 @@ import { keyId } from './manage-keys.ts';
 const MAX_KEY_IDS = 10_000;
 const PARALLELISM = 4;
 const MAX_PARALLELISM = 32;
+const MAX_MODELS_PAGE_SIZE = 1000;
 const TIMEOUT_MS = 10_000;
 const SHORTEST_TIMEOUT_MS = 100;
 const LONGEST_TIMEOUT_MS = 60_000;
@@ -48,15 +49,18 @@ export async function* testKeys(
 interface TestOptions {
   /** "": the models are listed. */
   model: string;
+  modelsPageSize: number;
   parallelism: number;
   timeoutMs: number;
   apply: boolean;
 }
 
 function testOptions(request: TestKeysRequest): TestOptions {
-  const { parallelism, timeout, apply } = request;
+  const { parallelism, modelsPageSize, timeout, apply } = request;
   return {
     model: fields.model('model', request.model),
+    modelsPageSize:
+      modelsPageSize === 0 ? 1 : fields.integer('models_page_size', modelsPageSize, 1, MAX_MODELS_PAGE_SIZE),
     parallelism: parallelism === 0 ? PARALLELISM : fields.integer('parallelism', parallelism, 1, MAX_PARALLELISM),
     timeoutMs: fields.durationWithin('timeout', timeout, SHORTEST_TIMEOUT_MS, LONGEST_TIMEOUT_MS) ?? TIMEOUT_MS,
     apply,
@@ -169,10 +173,10 @@ class KeyTests {
   }
 
   async #test(id: string): Promise<void> {
-    const { model, timeoutMs, apply } = this.#options;
+    const { model, modelsPageSize, timeoutMs, apply } = this.#options;
     this.#running++;
     try {
-      const order = { keyId: id, model, timeoutMs, apply, signal: this.#stop.signal };
+      const order = { keyId: id, model, modelsPageSize, timeoutMs, apply, signal: this.#stop.signal };
       this.#ended.push(await this.#context.store.testKey(order));
     } catch (error) {
       if (error instanceof BalancerError && error.reason === 'KEY_NOT_FOUND') this.#ended.push('gone');
