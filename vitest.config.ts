@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: 'test/support/build.ts',
     pool: 'forks',
     // A core for each, where Vitest would leave one free: most of the time a test waits for processes that it started.
     maxWorkers: '100%',

@@ -16,6 +16,23 @@ const problems = (flags: Flags, env: NodeJS.ProcessEnv = {}): readonly string[] 
 };
 
 describe('settings of the server', () => {
+  test('a variable with the name of none but nearly is refused; those that Kubernetes sets for a service are not', () => {
+    expect(problems({}, { KEYBALANCER_LOG_LVEL: 'debug', KEYBALANCE_GRPC: 'off' })).toEqual([
+      'KEYBALANCER_LOG_LVEL in the environment is no setting; did you mean KEYBALANCER_LOG_LEVEL?',
+      'KEYBALANCE_GRPC in the environment is no setting; did you mean KEYBALANCER_GRPC?',
+    ]);
+    const service = {
+      KEYBALANCER_SERVICE_HOST: '10.0.0.1',
+      KEYBALANCER_SERVICE_PORT: '50051',
+      KEYBALANCER_SERVICE_PORT_GRPC: '50051',
+      KEYBALANCER_SERVICE_PORT_HTTP: '8051',
+      KEYBALANCER_PORT: 'tcp://10.0.0.1:50051',
+      KEYBALANCER_PORT_8051_TCP: 'tcp://10.0.0.1:8051',
+      KEYBALANCER_PORT_8051_TCP_ADDR: '10.0.0.1',
+    };
+    expect(problems({}, service)).toEqual([]);
+  });
+
   test('are the documented defaults where nothing is said', () => {
     expect(readServerConfig({}, { XDG_DATA_HOME: '/var/data' })).toEqual({
       dataDir: '/var/data/keybalancer',

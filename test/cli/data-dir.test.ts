@@ -10,7 +10,8 @@ import {
   KeyState,
   ListKeysResponseSchema,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { Cli, cli, MAIN } from '../support/cli.ts';
+import { MAIN } from '../support/build.ts';
+import { Cli, cli } from '../support/cli.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;

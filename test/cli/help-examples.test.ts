@@ -6,13 +6,11 @@ import Database from 'better-sqlite3';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { leaves } from '../../scripts/cli-reference.ts';
 import { startFakeGemini } from '../fake-gemini/index.ts';
-import { ROOT } from '../repository/root.ts';
+import { MAIN } from '../support/build.ts';
 import { startServe } from '../support/cli.ts';
 import { INHERITED } from '../support/inherited.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
-/** The build, which starts faster than the source. */
-const PROGRAM = join(ROOT, 'dist/src/cli/main.js');
 /** Those that go on until somebody ends them: after a while Ctrl-C does. */
 const ENDLESS = ['serve', 'monitor', 'bridge'];
 /** Those that act on a server that runs. The others open the data dir themselves. */
@@ -47,7 +45,7 @@ const ALL = await leaves();
 /** A data dir with 50 keys. */
 const template = mkdtempSync(join(tmpdir(), 'keybalancer-'));
 afterAll(() => rmSync(template, { recursive: true, force: true }));
-execFileSync(process.execPath, [PROGRAM, 'import', '-', '--data-dir', template], {
+execFileSync(process.execPath, [MAIN, 'import', '-', '--data-dir', template], {
   input: Array.from({ length: 50 }, (_, index) => `AQ.test-key-${String(index + 1).padStart(6, '0')}\n`).join(''),
   stdio: ['pipe', 'ignore', 'ignore'],
 });
@@ -96,7 +94,7 @@ function scene(): string {
   const predecessor = join(dir, 'home/.local/share/easy-gemini-balance');
   mkdirSync(predecessor, { recursive: true });
   easyGeminiBalance(join(predecessor, 'keys.db'));
-  writeFileSync(join(dir, 'bin/keybalancer'), `#!/bin/sh\nexec '${process.execPath}' '${PROGRAM}' "$@"\n`);
+  writeFileSync(join(dir, 'bin/keybalancer'), `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`);
   chmodSync(join(dir, 'bin/keybalancer'), 0o755);
   writeFileSync(join(dir, 'keys.txt'), 'AQ.test-key-000101\nAQ.test-key-000102:2\n');
   writeFileSync(join(dir, 'keys.csv'), 'key,weight\nAQ.test-key-000103,2\n');

@@ -16,7 +16,8 @@ import {
   Outcome,
   WatchHealthResponseSchema,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { Cli, cli, MAIN, startServe } from '../support/cli.ts';
+import { MAIN } from '../support/build.ts';
+import { Cli, cli, startServe } from '../support/cli.ts';
 import { eventually } from '../support/eventually.ts';
 import { dirWithKeys } from '../support/key-dirs.ts';
 import { isInstalled } from '../support/programs.ts';

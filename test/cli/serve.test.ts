@@ -190,7 +190,7 @@ describe('beside a server', () => {
       registerHooks({ load: (url, context, next) => (process.stderr.write(url + '\\n'), next(url, context)) });`;
     const NODE_OPTIONS = `--import data:text/javascript;base64,${Buffer.from(hook).toString('base64')}`;
     const { stderr } = await cli(['stats', '--address', served.grpc], { env: { NODE_OPTIONS } });
-    expect(stderr).toContain('/src/client/remote.ts\n');
+    expect(stderr).toContain('/src/client/remote.js\n');
     expect(stderr).not.toMatch(/sqlite|\/src\/server\/service\/|\/src\/engine\/engine/);
   });
 

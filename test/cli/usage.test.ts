@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest';
 import { explainFailure } from '../../src/cli/explain-failure.ts';
 import { numberOption } from '../../src/cli/options.ts';
 import { KeyBalancerError } from '../../src/client/errors.ts';
-import { cli, MAIN } from '../support/cli.ts';
+import { MAIN } from '../support/build.ts';
+import { cli } from '../support/cli.ts';
 
 const COMMANDS = ['serve', 'import', 'add-key', 'list', 'stats', 'health', 'test-keys', 'quota', 'explain', 'bridge'];
 const SUBCOMMANDS = ['quota list', 'quota set', 'quota delete'];

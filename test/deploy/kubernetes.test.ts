@@ -10,7 +10,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { SETTINGS } from '../../src/server/config/settings.ts';
 import { environmentOf, readStages, textsOf } from '../repository/dockerfile.ts';
 import { ROOT } from '../repository/root.ts';
-import { MAIN } from '../support/cli.ts';
+import { MAIN } from '../support/build.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { type Manifest, problemsOf, readManifests, readText } from './manifests.ts';
 

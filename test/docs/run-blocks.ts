@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { ROOT } from '../repository/root.ts';
+import { MAIN } from '../support/build.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import type { Fence } from './markdown.ts';
 
@@ -83,7 +84,6 @@ export async function typeErrors(fences: readonly Fence[]): Promise<string> {
 
 /** As after `npm install keybalancer @google/genai`. */
 function installPackages(dir: string): void {
-  if (!existsSync(join(ROOT, 'dist/src/cli/main.js'))) throw new Error('there is no dist/; make it with npm run build');
   mkdirSync(join(dir, 'node_modules/@google'), { recursive: true });
   mkdirSync(join(dir, 'home'));
   symlinkSync(ROOT, join(dir, 'node_modules/keybalancer'));
@@ -95,7 +95,7 @@ function withThisCheckout(code: string): string {
   // A program in its place would end where npx, which passes no SIGTERM on, leaves the server running.
   if (/npx keybalancer .*&$/m.test(code)) throw new Error('npx in the background: a kill would not reach the server');
   return code
-    .replaceAll('npx keybalancer', `'${process.execPath}' '${ROOT}/dist/src/cli/main.js'`)
+    .replaceAll('npx keybalancer', `'${process.execPath}' '${MAIN}'`)
     .replaceAll('npx buf', `'${ROOT}/node_modules/.bin/buf'`);
 }
 

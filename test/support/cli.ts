@@ -1,11 +1,8 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import { MAIN } from './build.ts';
 import { INHERITED } from './inherited.ts';
 import { tempDir } from './temp-dir.ts';
-
-/** Of the command line. */
-export const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
 export interface CliResult {
   /** undefined: ended by a signal. */

@@ -4,9 +4,8 @@ import { readFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { connectRemote } from '../../src/client/remote.ts';
+import { MAIN } from './build.ts';
 import { INHERITED } from './inherited.ts';
-
-const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
 
 /** `nodeOptions` of a heap that is collected often, so that what the process holds says what it keeps. */
 export const SMALL_HEAP = '--max-semi-space-size=1 --max-old-space-size=100';

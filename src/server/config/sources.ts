@@ -1,7 +1,12 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
+import { closest, distance } from 'fastest-levenshtein';
+import { ConfigError } from './config-error.ts';
 import { type ConfigFile, findConfigFile, readConfigFile } from './config-file.ts';
 import { type FieldName, type Flags, SETTINGS, type Setting } from './settings.ts';
+
+/** A mistyped variable differs from the meant one in so many letters at most. */
+const MISSPELT = 2;
 
 /** Where values come from, the strongest first. */
 export const ORIGINS = ['flag', 'environment', 'file', 'default'] as const;
@@ -22,8 +27,12 @@ export interface Sources {
   find: (name: FieldName) => Given | undefined;
 }
 
-/** Flags, else environment, else config file, else defaults. Throws a ConfigError where the file cannot be used. */
+/**
+ * Flags, else environment, else config file, else defaults. Throws a ConfigError where the file cannot be used, or a variable has the name
+ * of none but nearly.
+ */
 export function sourcesOf(flags: Flags, env: NodeJS.ProcessEnv): Sources {
+  refuseMisspelt(env);
   const file = configFile(flags, env);
   const defaults = defaultsIn(env);
   return {
@@ -44,6 +53,17 @@ export function sourcesOf(flags: Flags, env: NodeJS.ProcessEnv): Sources {
 export function isStronger(given: Given | undefined, other: Given | undefined): boolean {
   if (given === undefined || other === undefined) return given !== undefined;
   return ORIGINS.indexOf(given.origin) < ORIGINS.indexOf(other.origin);
+}
+
+/** Others are let be: Kubernetes itself sets some for a service named keybalancer, such as KEYBALANCER_PORT. */
+function refuseMisspelt(env: NodeJS.ProcessEnv): void {
+  const known = Object.values(SETTINGS).map(({ variable }: Setting) => variable);
+  const problems = Object.keys(env).flatMap((name) => {
+    if (!name.startsWith('KEYBAL') || known.includes(name)) return [];
+    const near = closest(name, known);
+    return distance(name, near) > MISSPELT ? [] : [`${name} in the environment is no setting; did you mean ${near}?`];
+  });
+  if (problems.length > 0) throw new ConfigError(problems);
 }
 
 function configFile(flags: Flags, env: NodeJS.ProcessEnv): ConfigFile | undefined {
