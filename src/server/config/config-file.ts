@@ -1,11 +1,13 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { dirname, extname, isAbsolute, join, resolve } from 'node:path';
 import { closest, distance } from 'fastest-levenshtein';
-import { parse as parseToml, TomlError } from 'smol-toml';
-import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { ConfigError } from './config-error.ts';
 import { type FieldName, SETTINGS, type Setting } from './settings.ts';
+
+/** For parsers of formats: each has dozens of modules, which every command would load at its start. */
+const require = createRequire(import.meta.url);
 
 /** What a config file says: text, as a flag would give it. */
 export interface ConfigFile {
@@ -107,15 +109,19 @@ function textOf(path: string): string {
 function parserOf(path: string): (text: string) => unknown {
   switch (extname(path)) {
     case '.yaml':
-    case '.yml':
-      return located(path, 'YAML', parseYaml, (error) => {
-        const at = error instanceof YAMLParseError ? error.linePos?.[0] : undefined;
-        return at && { ...at, why: (error as YAMLParseError).code === 'DUPLICATE_KEY' ? 'a field is there twice' : '' };
+    case '.yml': {
+      const { parse, YAMLParseError } = require('yaml') as typeof import('yaml');
+      return located(path, 'YAML', parse, (error) => {
+        if (!(error instanceof YAMLParseError) || error.linePos === undefined) return undefined;
+        return { ...error.linePos[0], why: error.code === 'DUPLICATE_KEY' ? 'a field is there twice' : '' };
       });
-    case '.toml':
-      return located(path, 'TOML', parseToml, (error) =>
+    }
+    case '.toml': {
+      const { parse, TomlError } = require('smol-toml') as typeof import('smol-toml');
+      return located(path, 'TOML', parse, (error) =>
         error instanceof TomlError ? { line: error.line, col: error.column } : undefined,
       );
+    }
     case '.json':
       return located(path, 'JSON', JSON.parse, (error) => {
         const at = /line (\d+) column (\d+)/.exec((error as Error).message);
