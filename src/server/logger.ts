@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module';
 import { type DestinationStream, type Logger, pino } from 'pino';
-import { prettyFactory } from 'pino-pretty';
 
 export type { Logger } from 'pino';
 
@@ -68,6 +68,8 @@ function both(one: DestinationStream, other: DestinationStream): DestinationStre
 
 /** Line by line and at once, unlike pino-pretty's own stream, whose last lines an exit would lose. */
 function readably(stream: DestinationStream): DestinationStream {
+  // Loaded where there is a terminal: it has dozens of modules.
+  const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as typeof import('pino-pretty');
   const colorize = process.stderr.isTTY === true && process.stderr.hasColors();
   const prettify = prettyFactory({ colorize, ignore: 'name', translateTime: 'SYS:HH:MM:ss.l' });
   return {
