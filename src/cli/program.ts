@@ -123,7 +123,7 @@ function createProgram(context: CommandContext): Command {
     .usage('COMMAND [options]')
     .addHelpText('after', `\n${EXIT_CODES_HELP}\n\`keybalancer COMMAND --help\` explains a command.`)
     // Commander's own words can quote an argument, and an argument can be a key: explainFailure() says what is wrong.
-    .configureOutput({ outputError: () => {} })
+    .configureOutput({ writeOut: (text) => void context.output.write(text), outputError: () => {} })
     .exitOverride();
   for (const { name, summary } of COMMANDS) {
     program.command(name).summary(summary).helpOption('--help', 'explain');

@@ -11,7 +11,8 @@ import {
   ListKeysResponseSchema,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { MAIN } from '../support/build.ts';
-import { Cli, cli } from '../support/cli.ts';
+import { Cli } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
@@ -21,7 +22,7 @@ describe('without a server, the commands open the data dir themselves', () => {
     const env = { KEYBALANCER_DATA_DIR: join(tempDir(), 'made', 'here') };
     const said: string[] = [];
     const run = async (args: string[], input = '') => {
-      const result = await cli(args, { env, input });
+      const result = await cliHere(args, { env, input });
       said.push(result.stdout, result.stderr);
       return result;
     };
@@ -70,7 +71,7 @@ describe('without a server, the commands open the data dir themselves', () => {
       `\uFEFF# ours\r\n${key(1)}\r\n${key(2)}:0.5\r\n\r\n${key(1)}\r\nwith space ${key(3)}\r\n${key(4)}:0`,
     );
 
-    const dry = await cli(['import', file, '--dry-run'], { env });
+    const dry = await cliHere(['import', file, '--dry-run'], { env });
     expect(dry).toMatchObject({
       exitCode: 4,
       stdout: [
@@ -81,7 +82,7 @@ describe('without a server, the commands open the data dir themselves', () => {
       ].join('\n'),
     });
 
-    const real = await cli(['import', file, '--json', '--source', 'vault'], { env });
+    const real = await cliHere(['import', file, '--json', '--source', 'vault'], { env });
     expect(real.exitCode).toBe(4);
     expect(JSON.parse(real.stdout)).toEqual({
       pool: 'default',
@@ -100,11 +101,11 @@ describe('without a server, the commands open the data dir themselves', () => {
       notes: [],
     });
 
-    const update = await cli(['import', '-', '--on-conflict', 'update'], { env, input: `${key(2)}:3\n` });
+    const update = await cliHere(['import', '-', '--on-conflict', 'update'], { env, input: `${key(2)}:3\n` });
     expect(update).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('0 new, 1 updated') });
-    const bad = await cli(['import', '-'], { env, input: `not one key but ${key(9)}\n` });
+    const bad = await cliHere(['import', '-'], { env, input: `not one key but ${key(9)}\n` });
     expect(bad).toMatchObject({ exitCode: 1, stderr: expect.stringMatching(/^keybalancer: line 1: /) });
-    const { stdout } = await cli(['stats', '--json'], { env });
+    const { stdout } = await cliHere(['stats', '--json'], { env });
     expect(JSON.parse(stdout).total).toMatchObject({ totalKeys: '2', keysBySource: { imported: '1', vault: '1' } });
     expect([dry, real, update, bad].map((each) => each.stdout + each.stderr).join('')).not.toMatch(/AQ\.test-key/);
   });
@@ -123,10 +124,10 @@ describe('without a server, the commands open the data dir themselves', () => {
       ['/dev/null', 'no key in /dev/null'],
       [comments, `no key in ${comments}`],
     ] as const) {
-      const result = await cli(['import', file], { env });
+      const result = await cliHere(['import', file], { env });
       expect(result).toMatchObject({ exitCode: 1, stdout: '', stderr: expect.stringContaining(why) });
     }
-    expect(await cli(['import', '-'], { env })).toMatchObject({
+    expect(await cliHere(['import', '-'], { env })).toMatchObject({
       exitCode: 1,
       stderr: 'keybalancer: no key in standard input\n',
     });
@@ -169,7 +170,7 @@ describe('without a server, the commands open the data dir themselves', () => {
 
   test('and say so, with exit code 1, when standard output takes no more', async () => {
     const env = { HOME: tempDir(), PATH: process.env.PATH, KEYBALANCER_DATA_DIR: join(tempDir(), 'data') };
-    await cli(['add-key', '-'], { env, input: key(1) });
+    await cliHere(['add-key', '-'], { env, input: key(1) });
     const full = openSync('/dev/full', 'w');
     onTestFinished(() => closeSync(full));
     for (const args of [['stats', '--json'], ['list'], ['health'], ['--help'], ['--version']]) {
@@ -190,7 +191,7 @@ describe('without a server, the commands open the data dir themselves', () => {
     const dataDir = join(tempDir(), 'data');
     const env = { KEYBALANCER_DATA_DIR: dataDir };
     for (const command of ['stats', 'list', 'health']) {
-      const nothing = await cli([command], { env });
+      const nothing = await cliHere([command], { env });
       expect(nothing).toMatchObject({
         exitCode: 3,
         stdout: '',
@@ -199,21 +200,21 @@ describe('without a server, the commands open the data dir themselves', () => {
     }
     mkdirSync(dataDir);
     for (const command of ['stats', 'list', 'health']) {
-      const nothing = await cli([command], { env });
+      const nothing = await cliHere([command], { env });
       expect(nothing).toMatchObject({ exitCode: 3, stdout: '', stderr: expect.stringContaining(`data in ${dataDir}`) });
     }
     expect(readdirSync(dataDir)).toEqual([]);
 
-    await cli(['add-key', '-'], { env, input: key(1) });
-    await cli(['remove-key', 'key-00000001'], { env });
-    const empty = await cli(['health'], { env });
+    await cliHere(['add-key', '-'], { env, input: key(1) });
+    await cliHere(['remove-key', 'key-00000001'], { env });
+    const empty = await cliHere(['health'], { env });
     expect(empty).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('pool default has no keys') });
-    expect(JSON.parse((await cli(['list', '--json'], { env })).stdout)).toEqual({
+    expect(JSON.parse((await cliHere(['list', '--json'], { env })).stdout)).toEqual({
       keys: [],
       nextPageToken: '',
       totalSize: '0',
     });
-    expect(await cli(['stats', '--pool', 'nope'], { env })).toMatchObject({
+    expect(await cliHere(['stats', '--pool', 'nope'], { env })).toMatchObject({
       exitCode: 1,
       stderr: 'keybalancer: pool "nope" does not exist\n',
     });
@@ -222,7 +223,7 @@ describe('without a server, the commands open the data dir themselves', () => {
   test('and make none to try an import', async () => {
     const dir = tempDir();
     const env = { KEYBALANCER_DATA_DIR: join(dir, 'data'), TMPDIR: dir };
-    expect(await cli(['import', '-', '--dry-run'], { env, input: key(1) })).toEqual({
+    expect(await cliHere(['import', '-', '--dry-run'], { env, input: key(1) })).toEqual({
       exitCode: 0,
       stdout:
         'line 1: new\nchecked for pool default, nothing changed: 1 new, 0 updated, 0 there already or repeated, 0 rejected\n',
@@ -236,7 +237,7 @@ describe('without a server, the commands open the data dir themselves', () => {
     const file = join(dir, 'file');
     writeFileSync(file, '');
     const newer = join(dir, 'newer');
-    await cli(['add-key', '-', '--data-dir', newer], { input: key(1) });
+    await cliHere(['add-key', '-', '--data-dir', newer], { input: key(1) });
     const database = new Database(join(newer, 'keybalancer.db'));
     database.pragma('user_version = 999');
     database.close();
@@ -245,7 +246,7 @@ describe('without a server, the commands open the data dir themselves', () => {
       [newer, 'newer'],
     ] as const) {
       for (const command of ['serve', 'list']) {
-        const { exitCode, stdout, stderr } = await cli([command, '--data-dir', dataDir]);
+        const { exitCode, stdout, stderr } = await cliHere([command, '--data-dir', dataDir]);
         expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
         expect(stderr).toMatch(/^keybalancer: data dir .*\n$/);
         expect(stderr).toContain(dataDir);

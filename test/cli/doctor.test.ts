@@ -231,7 +231,7 @@ test('doctor prints a line for each check in a pipe, and what to do below it on 
   const args = ['doctor', '--gemini-base-url', gemini.url, '--data-dir', join(tempDir(), 'none')];
   const piped = await cliHere(args);
   expect(piped.stdout).toMatch(/^ok\tprogram\t.*\nok\tconfig\t.*\nproblem\tdata dir\tthere is none .*\tstart a server/);
-  const terminal = await cliHere(args, { colours: false });
+  const terminal = await cliHere(args, { terminal: { colours: false } });
   expect(terminal.stdout).toMatch(
     /^ok {7}program {6}.*\nok {7}config .*\nproblem {2}data dir {5}there is none .*\n {22}start/,
   );

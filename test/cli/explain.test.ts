@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SAMPLES, textOf } from '../gemini/error-samples.ts';
-import { Cli, cli } from '../support/cli.ts';
+import { Cli } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const KEY = 'AQ.test-key-000001';
@@ -12,7 +13,7 @@ function sample(name: string): string {
 }
 
 test('an error is explained: class, rule, why, whom it speaks of, what rests, how long, what ends it, cost and retry', async () => {
-  const { exitCode, stdout, stderr } = await cli(['explain', '-'], { input: sample('key_invalid_json') });
+  const { exitCode, stdout, stderr } = await cliHere(['explain', '-'], { input: sample('key_invalid_json') });
   expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
   const rows = new Map(
     stdout
@@ -32,7 +33,7 @@ test('an error is explained: class, rule, why, whom it speaks of, what rests, ho
 test('a file is read as standard input is, and JSON has the same in a stable form', async () => {
   const file = join(tempDir(), 'error.json');
   writeFileSync(file, sample('quota_zero_message'));
-  const { exitCode, stdout } = await cli(['explain', file, '--json']);
+  const { exitCode, stdout } = await cliHere(['explain', file, '--json']);
   expect(exitCode).toBe(0);
   const told = JSON.parse(stdout);
   expect(told).toMatchObject({
@@ -68,7 +69,7 @@ test('what else the error states is told: delay and limits', async () => {
       ],
     },
   };
-  const { stdout } = await cli(['explain', '-'], { input: JSON.stringify(body) });
+  const { stdout } = await cliHere(['explain', '-'], { input: JSON.stringify(body) });
   expect(stdout).toContain('class\tRATE_LIMITED_MINUTE: ');
   expect(stdout).toContain('stated delay\t34 s\n');
   expect(stdout).toContain(
@@ -78,13 +79,13 @@ test('what else the error states is told: delay and limits', async () => {
 
 test('the status that the text does not say can be given', async () => {
   const classOf = async (...args: string[]): Promise<string> =>
-    JSON.parse((await cli(['explain', '-', '--json', ...args], { input: 'Something is wrong' })).stdout).errorClass;
+    JSON.parse((await cliHere(['explain', '-', '--json', ...args], { input: 'Something is wrong' })).stdout).errorClass;
   expect(await classOf()).toBe('ERROR_CLASS_UNKNOWN');
   expect(await classOf('--status', '503')).toMatch(/^ERROR_CLASS_(?:OVERLOADED|SERVER_ERROR)$/);
 });
 
 test('of a long text the first 16 KiB are looked at, and this is said; an endless one is left', async () => {
-  const { exitCode, stdout, stderr } = await cli(['explain', '-'], {
+  const { exitCode, stdout, stderr } = await cliHere(['explain', '-'], {
     input: `${sample('key_invalid_json')}${'\u00e9'.repeat(20_000)}`,
   });
   expect(exitCode).toBe(0);
@@ -112,7 +113,7 @@ test('no key is told, wherever it stands, nor steers what is told the terminal',
     },
   });
   for (const more of [[], ['--json']]) {
-    const { exitCode, stdout, stderr } = await cli(['explain', '-', ...more], { input });
+    const { exitCode, stdout, stderr } = await cliHere(['explain', '-', ...more], { input });
     expect(exitCode).toBe(0);
     expect(stdout + stderr).not.toContain(KEY);
     expect(stdout + stderr).not.toContain('\u001b');
@@ -128,7 +129,7 @@ describe('what cannot be explained ends with a sentence', () => {
     [['explain', '-', '--status', '42'], 2, '--status is "42"; allowed: a whole number from 100 to 599'],
     [['explain'], 2, "missing required argument 'FILE'"],
   ])('%j', async (args, exitCode, why) => {
-    const result = await cli(args);
+    const result = await cliHere(args, { input: '' });
     expect(result).toMatchObject({ exitCode, stdout: '', stderr: expect.stringContaining(why) });
     expect(result.stderr).not.toContain(KEY);
   });

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { connect } from '../../src/client/connect.ts';
-import { cli, startServe } from '../support/cli.ts';
+import { startServe } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const KEYS = [
@@ -33,14 +34,14 @@ test('keys are exported in plain text, of a server and of a closed data dir, and
   await balancer.keyBalancer.importKeys({ keys: KEYS, source: 'vault' });
   const before = await settings(balancer);
   const file = join(dir, 'keys.json');
-  const json = await cli(['export', '--with-keys', '--output', file], { env });
+  const json = await cliHere(['export', '--with-keys', '--output', file], { env });
   expect(json).toEqual({ exitCode: 0, stdout: `wrote ${file}: 3 keys in plain text\n`, stderr: '' });
   expect(statSync(file).mode & 0o777).toBe(0o600);
-  const again = await cli(['export', '--with-keys', '--output', file], { env });
+  const again = await cliHere(['export', '--with-keys', '--output', file], { env });
   expect(again).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('which is there already') });
-  const remote = await cli(['export', '--with-keys', '--address', served.grpc, '--output', join(dir, 'no')]);
+  const remote = await cliHere(['export', '--with-keys', '--address', served.grpc, '--output', join(dir, 'no')]);
   expect(remote).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('acts on a data dir') });
-  const masked = await cli(['export', '--address', served.grpc]);
+  const masked = await cliHere(['export', '--address', served.grpc]);
   expect(masked.stdout.split('\n')[1]).toMatch(/^key-00000001,AQ…01,2\.5,"p, ""q""",0,m-1 m-2,/);
   expect(masked.stdout).not.toContain('AQ.');
   expect(json.stdout + again.stderr).not.toContain('AQ.');
@@ -48,16 +49,16 @@ test('keys are exported in plain text, of a server and of a closed data dir, and
   served.child.kill('SIGTERM');
   await served.ended;
 
-  const csv = await cli(['export', '--with-keys', '--pool', 'default'], { env });
+  const csv = await cliHere(['export', '--with-keys', '--pool', 'default'], { env });
   expect(csv.exitCode).toBe(0);
   const other = await startServe(join(dir, 'other'));
   const there = await connect({ address: other.grpc });
   onTestFinished(() => there.close());
   const csvFile = join(dir, 'keys.csv');
   writeFileSync(csvFile, csv.stdout);
-  expect(await cli(['import', csvFile, '--address', other.grpc])).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(await cliHere(['import', csvFile, '--address', other.grpc])).toMatchObject({ exitCode: 0, stderr: '' });
   expect(await settings(there)).toEqual(before);
-  expect(await cli(['import', file, '--address', other.grpc])).toMatchObject({
+  expect(await cliHere(['import', file, '--address', other.grpc])).toMatchObject({
     exitCode: 0,
     stdout: expect.stringContaining('0 new, 0 updated, 3 there already'),
   });

@@ -4,7 +4,8 @@ import { connect } from '../../src/client/connect.ts';
 import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { startFakeGemini } from '../fake-gemini/index.ts';
 import { SAMPLES, textOf } from '../gemini/error-samples.ts';
-import { cli, type Served, startServe } from '../support/cli.ts';
+import { type Served, startServe } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
@@ -12,7 +13,7 @@ const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
 interface Pool {
   served: Served;
   balancer: Balancer;
-  health(...args: string[]): ReturnType<typeof cli>;
+  health(...args: string[]): ReturnType<typeof cliHere>;
 }
 
 /** A server with some keys. */
@@ -23,7 +24,7 @@ async function poolOf(keys: number, ...args: string[]): Promise<Pool> {
   await balancer.keyBalancer.importKeys({
     keys: Array.from({ length: keys }, (_, index) => ({ apiKey: key(index + 1) })),
   });
-  return { served, balancer, health: (...more) => cli(['health', '--address', served.grpc, ...more]) };
+  return { served, balancer, health: (...more) => cliHere(['health', '--address', served.grpc, ...more]) };
 }
 
 /** A call with the key that fails with a recorded error of Gemini's. */
@@ -64,7 +65,7 @@ test('a key that Gemini refuses too is disabled, and stats tell that its reporte
     .toMatch(
       /^default\t1\tdisabled: found invalid or suspended\t.*\twhen an administrator resets or replaces the key$/m,
     );
-  const stats = await cli(['stats', '--address', pool.served.grpc]);
+  const stats = await cliHere(['stats', '--address', pool.served.grpc]);
   expect(stats.stdout).toMatch(/^CALLER\tQUARANTINED\tCONFIRMED\tREFUTED\t.*\nlocal\t\d+\t1\t0\t/m);
 });
 
@@ -93,7 +94,7 @@ test('a project that only an error named is shown as learned', async () => {
   const number = /projects\/(\d{4,})/.exec(textOf(named))![1];
   const { stdout } = await pool.health();
   expect(stdout).toContain(`PROJECT, AS GEMINI NAMED IT\tKEYS\n${number}\t1\n`);
-  const listed = await cli(['list', '--address', pool.served.grpc]);
+  const listed = await cliHere(['list', '--address', pool.served.grpc]);
   expect(listed.stdout).toContain(`\t${number} (learned)\t`);
   expect(JSON.parse((await pool.health('--json')).stdout).learnedProjects).toEqual([{ project: number, keys: 1 }]);
 });

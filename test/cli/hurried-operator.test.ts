@@ -188,16 +188,18 @@ test('a terminal without UTF-8 gets plain letters, in columns that are even', as
     ['doctor', '--gemini-base-url', 'http://127.0.0.1:1'],
     ['pool', 'list'],
   ]) {
-    const { stdout, stderr } = await cliHere([...command, ...at], { colours: false, locale: 'C' });
+    const { stdout, stderr } = await cliHere([...command, ...at], { terminal: { colours: false, locale: 'C' } });
     expect(stdout).not.toBe('');
     expect(stdout + stderr).toMatch(/^[\n -~]*$/);
   }
-  const rows = (await cliHere(['list', ...at], { colours: false, locale: 'C' })).stdout.split('\n').slice(0, 3);
+  const rows = (await cliHere(['list', ...at], { terminal: { colours: false, locale: 'C' } })).stdout
+    .split('\n')
+    .slice(0, 3);
   expect(rows[1]).toContain('AQ...01');
   expect(rows[1]).toContain('Gr??e');
   const column = rows[0]!.indexOf('SOURCE');
   expect(rows.slice(1).map((row) => row[column])).toEqual(['a', 'b']);
-  const utf8 = await cliHere(['list', ...at], { colours: false, locale: 'de_DE.UTF-8' });
+  const utf8 = await cliHere(['list', ...at], { terminal: { colours: false, locale: 'de_DE.UTF-8' } });
   expect(utf8.stdout).toMatch(/AQ…01.*Größe/);
 });
 

@@ -5,7 +5,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { connect } from '../../src/client/connect.ts';
 import type { Key } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { cli, startServe } from '../support/cli.ts';
+import { startServe } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
@@ -47,7 +48,7 @@ test('row 5: files of all formats are imported at once, each by the end of its n
     at.file('.env', `GEMINI_API_KEYS=${key(9)},${key(10)}:0.5\n`),
   ];
   const flags = ['--weight', '9', '--project', 'p-0', '--model', 'm-1', '--model', 'm-2', '--label', 'team=flag'];
-  const imported = await cli(['import', ...files, ...flags, '--label', 'env=prod'], { env: at.env });
+  const imported = await cliHere(['import', ...files, ...flags, '--label', 'env=prod'], { env: at.env });
   expect(imported).toMatchObject({
     exitCode: 0,
     stdout: 'imported into pool default: 10 new, 0 updated, 0 there already or repeated, 0 rejected\n',
@@ -63,7 +64,7 @@ test('row 5: files of all formats are imported at once, each by the end of its n
   expect(keys[2]).toMatchObject({ project: 'p-3', models: ['m-3'], labels: { team: 'csv', env: 'prod' } });
   expect(keys.map(({ source, tier }) => [source, tier])[5]).toEqual(['vault', 0]);
   expect(keys[7]).toMatchObject({ tier: 2 });
-  const again = await cli(['import', ...files, ...flags], { env: at.env });
+  const again = await cliHere(['import', ...files, ...flags], { env: at.env });
   expect(again.stdout).toContain(': 0 new, 0 updated, 10 there already or repeated, 0 rejected');
 });
 
@@ -71,12 +72,12 @@ test('a key goes to the pool that its file names, unless a flag names another', 
   const at = await bench();
   await at.balancer.keyAdmin.createPool({ pool: { pool: 'batch' } });
   const file = at.file('keys.csv', `key,pool\n${key(1)},batch\n${key(2)},\n`);
-  expect((await cli(['import', file], { env: at.env })).exitCode).toBe(0);
+  expect((await cliHere(['import', file], { env: at.env })).exitCode).toBe(0);
   const other = at.file('more.csv', `key,pool\n${key(3)},batch\n`);
-  expect((await cli(['import', other, '--pool', 'default'], { env: at.env })).exitCode).toBe(0);
+  expect((await cliHere(['import', other, '--pool', 'default'], { env: at.env })).exitCode).toBe(0);
   expect((await listed(at)).map(({ pool }) => pool)).toEqual(['batch', 'default', 'default']);
   const nowhere = at.file('nowhere.csv', `key,pool\n${key(4)},nowhere\n`);
-  expect(await cli(['import', nowhere], { env: at.env })).toMatchObject({
+  expect(await cliHere(['import', nowhere], { env: at.env })).toMatchObject({
     exitCode: 1,
     stderr: 'keybalancer: pool "nowhere" does not exist\n',
   });
@@ -90,7 +91,7 @@ test('a check says line by line what would be new, updated or skipped, also over
     'keys.csv',
     ['key,weight', `${key(1)},2`, `${key(2)},1`, `${key(3)},x`, ...rest, `${key(100)},1`].join('\n'),
   );
-  const dry = await cli(['import', file, '--dry-run', '--on-conflict', 'update', '--source', 'imported'], {
+  const dry = await cliHere(['import', file, '--dry-run', '--on-conflict', 'update', '--source', 'imported'], {
     env: at.env,
   });
   const lines = dry.stdout.trimEnd().split('\n');
@@ -123,7 +124,7 @@ test('a file that is of another kind is refused with what to do, the files besid
     tempDir(),
     at.file('more.txt', key(7)),
   ];
-  const imported = await cli(['import', ...files], { env: at.env });
+  const imported = await cliHere(['import', ...files], { env: at.env });
   expect(imported).toMatchObject({ exitCode: 4, stdout: expect.stringContaining(': 2 new') });
   for (const says of [
     /keys\.gz, which is compressed by gzip; allowed: the file that gunzip makes of it/,
@@ -143,7 +144,7 @@ test('a file that is of another kind is refused with what to do, the files besid
 test('lines are named with their file where there are several, and what means nothing is told', async () => {
   const at = await bench();
   const files = [at.file('a.csv', `key,owner\n${key(1)},me\n`), at.file('b.txt', `${key(2)}\n${key(3)}:0\n`)];
-  const imported = await cli(['import', ...files], { env: at.env });
+  const imported = await cliHere(['import', ...files], { env: at.env });
   expect(imported).toMatchObject({
     exitCode: 4,
     stderr: expect.stringContaining(
@@ -154,7 +155,7 @@ test('lines are named with their file where there are several, and what means no
       ].join('\n'),
     ),
   });
-  const json = await cli(['import', ...files, '--json'], { env: at.env });
+  const json = await cliHere(['import', ...files, '--json'], { env: at.env });
   expect(JSON.parse(json.stdout)).toMatchObject({
     skipped: 2,
     rejectedLines: [{ file: files[1], line: 2 }],
@@ -165,12 +166,14 @@ test('lines are named with their file where there are several, and what means no
 test('standard input has any format that is named', async () => {
   const at = await bench();
   const input = `{"keys": ["${key(1)}"]}`;
-  expect(await cli(['import', '-'], { env: at.env, input })).toMatchObject({
+  expect(await cliHere(['import', '-'], { env: at.env, input })).toMatchObject({
     exitCode: 1,
     stderr: expect.stringContaining('line 1: it looks like CSV, JSON or .env'),
   });
-  expect((await cli(['import', '-', '--format', 'json'], { env: at.env, input })).exitCode).toBe(0);
+  expect((await cliHere(['import', '-', '--format', 'json'], { env: at.env, input })).exitCode).toBe(0);
   const env = { ...at.env };
-  expect((await cli(['import', '-', '--format', 'env'], { env, input: `GEMINI_API_KEY=${key(2)}` })).exitCode).toBe(0);
+  expect((await cliHere(['import', '-', '--format', 'env'], { env, input: `GEMINI_API_KEY=${key(2)}` })).exitCode).toBe(
+    0,
+  );
   expect(await listed(at)).toHaveLength(2);
 });

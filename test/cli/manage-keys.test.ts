@@ -1,19 +1,20 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../src/client/connect.ts';
 import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { cli, startServe } from '../support/cli.ts';
+import { startServe } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const KEYS = ['AQ.test-key-000001', 'AQ.test-key-000002', 'AQ.test-key-000003'];
 
 async function dirWithKeys(): Promise<NodeJS.ProcessEnv> {
   const env = { KEYBALANCER_DATA_DIR: tempDir() };
-  expect((await cli(['import', '-'], { env, input: KEYS.join('\n') })).exitCode).toBe(0);
+  expect((await cliHere(['import', '-'], { env, input: KEYS.join('\n') })).exitCode).toBe(0);
   return env;
 }
 
 async function keyIds(env: NodeJS.ProcessEnv): Promise<string[]> {
-  const { stdout } = await cli(['list', '--json'], { env });
+  const { stdout } = await cliHere(['list', '--json'], { env });
   return (JSON.parse(stdout) as { keys: { keyId: string }[] }).keys.map(({ keyId }) => keyId);
 }
 
@@ -35,7 +36,7 @@ async function withRestingKey(env: NodeJS.ProcessEnv) {
 
 test('row 18: remove-key takes a key id, or the key itself by standard input, whatever its pool, and says when there is none', async () => {
   const env = await dirWithKeys();
-  expect(await cli(['remove-key', 'key-00000002'], { env })).toEqual({
+  expect(await cliHere(['remove-key', 'key-00000002'], { env })).toEqual({
     exitCode: 0,
     stdout: 'removed key-00000002\n',
     stderr: '',
@@ -45,13 +46,13 @@ test('row 18: remove-key takes a key id, or the key itself by standard input, wh
   await balancer.keyAdmin.createPool({ pool: { pool: 'other' } });
   await balancer.keyAdmin.createKey({ apiKey: 'AQ.test-key-000009', key: { pool: 'other' } });
   await balancer.close();
-  const byText = await cli(['remove-key', '-', '--json'], { env, input: 'AQ.test-key-000009\n' });
+  const byText = await cliHere(['remove-key', '-', '--json'], { env, input: 'AQ.test-key-000009\n' });
   expect(byText).toMatchObject({ exitCode: 0, stderr: '' });
   expect(JSON.parse(byText.stdout)).toEqual({ keyId: 'key-00000004' });
-  const gone = await cli(['remove-key', '-'], { env, input: 'AQ.test-key-000009\n' });
+  const gone = await cliHere(['remove-key', '-'], { env, input: 'AQ.test-key-000009\n' });
   expect(gone).toEqual({ exitCode: 1, stdout: '', stderr: 'keybalancer: there is no such key\n' });
-  expect(await cli(['remove-key', 'key-0000ffff'], { env })).toMatchObject({ exitCode: 1, stdout: '' });
-  const argv = await cli(['remove-key', KEYS[0]!], { env });
+  expect(await cliHere(['remove-key', 'key-0000ffff'], { env })).toMatchObject({ exitCode: 1, stdout: '' });
+  const argv = await cliHere(['remove-key', KEYS[0]!], { env });
   expect(argv).toMatchObject({ exitCode: 0, stdout: 'removed key-00000001\n' });
   expect(argv.stderr).toContain('`remove-key -` reads it from standard input');
   expect(argv.stderr + gone.stderr).not.toContain('AQ.');
@@ -63,20 +64,20 @@ test('row 11: reset restores keys that were disabled or rest, and nothing withou
   const balancer = await withRestingKey(env);
   const available = async () => (await balancer.keyBalancer.getStats({})).total?.availableKeys;
   expect(await available()).toBe(2n);
-  const dry = await cli(['reset', '--json'], { env });
+  const dry = await cliHere(['reset', '--json'], { env });
   expect(JSON.parse(dry.stdout)).toEqual({ confirmed: false, keys: ['key-00000001'], failed: [] });
   expect(await available()).toBe(2n);
-  expect(await cli(['reset', '--confirm'], { env })).toEqual({ exitCode: 0, stdout: 'reset 1 key\n', stderr: '' });
+  expect(await cliHere(['reset', '--confirm'], { env })).toEqual({ exitCode: 0, stdout: 'reset 1 key\n', stderr: '' });
   expect(await available()).toBe(3n);
-  expect((await cli(['reset'], { env })).stdout).toContain('would reset 0 keys');
-  expect((await cli(['reset', 'key-00000002', '--confirm'], { env })).stdout).toBe('reset 1 key\n');
-  const partly = await cli(['reset', 'key-00000002', 'key-0000ffff', '--confirm'], { env });
+  expect((await cliHere(['reset'], { env })).stdout).toContain('would reset 0 keys');
+  expect((await cliHere(['reset', 'key-00000002', '--confirm'], { env })).stdout).toBe('reset 1 key\n');
+  const partly = await cliHere(['reset', 'key-00000002', 'key-0000ffff', '--confirm'], { env });
   expect(partly).toMatchObject({
     exitCode: 4,
     stdout: 'reset 1 key\n',
     stderr: expect.stringContaining('key-0000ffff: '),
   });
-  expect(await cli(['reset', 'AQ.test-key-000001'], { env })).toMatchObject({
+  expect(await cliHere(['reset', 'AQ.test-key-000001'], { env })).toMatchObject({
     exitCode: 2,
     stderr: expect.not.stringContaining('AQ.'),
   });
@@ -84,20 +85,20 @@ test('row 11: reset restores keys that were disabled or rest, and nothing withou
 
 test('row 21: cleanup removes keys that were not used for so many days, and nothing without --confirm', async () => {
   const env = await dirWithKeys();
-  expect((await cli(['cleanup'], { env })).stdout).toBe(
+  expect((await cliHere(['cleanup'], { env })).stdout).toBe(
     'would remove 0 keys unused for 30 days; repeat with --confirm to do it\n',
   );
   const balancer = await withRestingKey(env);
   // One is leased now, which no day is too few for.
   await balancer.keyBalancer.acquireKey({ model: 'm' });
-  const dry = await cli(['cleanup', '--days', '0', '--json'], { env });
+  const dry = await cliHere(['cleanup', '--days', '0', '--json'], { env });
   expect(JSON.parse(dry.stdout)).toMatchObject({ confirmed: false, keys: ['key-00000001', 'key-00000003'] });
   expect(await keyIds(env)).toHaveLength(3);
-  expect((await cli(['cleanup', '--days', '0', '--confirm'], { env })).stdout).toBe(
+  expect((await cliHere(['cleanup', '--days', '0', '--confirm'], { env })).stdout).toBe(
     'removed 2 keys unused for 0 days\n',
   );
   expect(await keyIds(env)).toEqual(['key-00000002']);
-  expect(await cli(['cleanup', '--days', 'many'], { env })).toMatchObject({
+  expect(await cliHere(['cleanup', '--days', 'many'], { env })).toMatchObject({
     exitCode: 2,
     stderr: 'keybalancer: --days is "many"; allowed: a number from 0 to 36500\n',
   });
@@ -105,7 +106,7 @@ test('row 21: cleanup removes keys that were not used for so many days, and noth
 
 test('rows 6, 7 and 10: db-info and memory tell of the database, of what keys take, and of the cache', async () => {
   const env = await dirWithKeys();
-  const info = JSON.parse((await cli(['db-info', '--json'], { env })).stdout);
+  const info = JSON.parse((await cliHere(['db-info', '--json'], { env })).stdout);
   expect(info).toMatchObject({
     keys: 3,
     pools: 1,
@@ -113,25 +114,25 @@ test('rows 6, 7 and 10: db-info and memory tell of the database, of what keys ta
     imports: { count: 1, newest: expect.any(String) },
   });
   expect(info.databaseBytes).toBeGreaterThan(4096);
-  expect((await cli(['db-info'], { env })).stdout).toMatch(
+  expect((await cliHere(['db-info'], { env })).stdout).toMatch(
     /^where\tdata dir .*\nversion\t.*\ndatabase\t.* KiB\nkeys\t3 in 1 pool\nsources\timported 3\nimports\t1, the newest /,
   );
-  const memory = JSON.parse((await cli(['memory', '--json'], { env })).stdout);
+  const memory = JSON.parse((await cliHere(['memory', '--json'], { env })).stdout);
   expect(memory).toMatchObject({
     keys: 3,
     cache: { size: expect.any(Number), capacity: expect.any(Number), hitRate: expect.any(Number) },
   });
   expect(memory.averageBytesPerKey).toBeGreaterThan(100);
   expect(memory.cache.capacity).toBeGreaterThanOrEqual(100);
-  expect((await cli(['memory'], { env })).stdout).toMatch(
+  expect((await cliHere(['memory'], { env })).stdout).toMatch(
     /^process\t.* MiB resident\nkeys\t.* of 3, .* each\n1000 keys\tabout .*\ncache\t/,
   );
 });
 
 test('row 17: import-history lists past imports, the newest first', async () => {
   const env = await dirWithKeys();
-  await cli(['import', '-', '--source', 'second'], { env, input: `${KEYS[0]}\nAQ.test-key-000004\n` });
-  const { stdout } = await cli(['import-history'], { env });
+  await cliHere(['import', '-', '--source', 'second'], { env, input: `${KEYS[0]}\nAQ.test-key-000004\n` });
+  const { stdout } = await cliHere(['import-history'], { env });
   const rows = stdout
     .trimEnd()
     .split('\n')
@@ -141,12 +142,12 @@ test('row 17: import-history lists past imports, the newest first', async () => 
     ['default', 'second', '1', '0', '1', '0'],
     ['default', 'imported', '3', '0', '0', '0'],
   ]);
-  const { imports } = JSON.parse((await cli(['import-history', '--json', '--limit', '1'], { env })).stdout);
+  const { imports } = JSON.parse((await cliHere(['import-history', '--json', '--limit', '1'], { env })).stdout);
   expect(imports).toEqual([expect.objectContaining({ source: 'second', created: 1, unchanged: 1 })]);
 });
 
 test('version tells of the program and its Node', async () => {
-  expect(JSON.parse((await cli(['version', '--json'])).stdout)).toEqual({
+  expect(JSON.parse((await cliHere(['version', '--json'])).stdout)).toEqual({
     version: expect.stringMatching(/^\d+\.\d+\.\d+/),
     node: process.versions.node,
     server: expect.objectContaining({ version: null }),
@@ -159,7 +160,7 @@ test('row 18: each of the predecessor’s commands is there, with a help that ha
       ' ',
     );
   for (const name of names) {
-    const { exitCode, stdout } = await cli([name, '--help']);
+    const { exitCode, stdout } = await cliHere([name, '--help']);
     expect({ name, exitCode }).toEqual({ name, exitCode: 0 });
     expect(stdout).toMatch(new RegExp(`For example:\\n {2}keybalancer ${name}`));
     expect(stdout).toContain('--json');

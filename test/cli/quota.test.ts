@@ -6,12 +6,13 @@ import {
   SetQuotaResponseSchema,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { cli } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 /** A data dir with a key of project p1. */
 async function dirWithKey(): Promise<NodeJS.ProcessEnv> {
   const env = { KEYBALANCER_DATA_DIR: tempDir() };
-  const added = await cli(['add-key', '-', '--project', 'p1'], { env, input: 'AQ.test-key-000001\n' });
+  const added = await cliHere(['add-key', '-', '--project', 'p1'], { env, input: 'AQ.test-key-000001\n' });
   expect(added.exitCode).toBe(0);
   return env;
 }
@@ -19,9 +20,12 @@ async function dirWithKey(): Promise<NodeJS.ProcessEnv> {
 test('limits are set, listed with where they come from, and deleted', async () => {
   const env = await dirWithKey();
   const model = ['--model', 'gemini-2.5-flash'];
-  const set = await cli(['quota', 'set', 'p1', ...model, '--requests-per-minute', '10', '--requests-per-day', '0'], {
-    env,
-  });
+  const set = await cliHere(
+    ['quota', 'set', 'p1', ...model, '--requests-per-minute', '10', '--requests-per-day', '0'],
+    {
+      env,
+    },
+  );
   expect(set).toMatchObject({ exitCode: 0, stderr: '' });
   expect(set.stdout).toBe(
     [
@@ -31,7 +35,7 @@ test('limits are set, listed with where they come from, and deleted', async () =
       '',
     ].join('\n'),
   );
-  const json = await cli(
+  const json = await cliHere(
     ['quota', 'set', 'p2', '--input-tokens-per-minute', '250000', '--tokens-per-day', '1e6', '--json'],
     { env },
   );
@@ -42,22 +46,25 @@ test('limits are set, listed with where they come from, and deleted', async () =
     tokensPerDay: { value: 1_000_000n },
   });
 
-  const listed = await cli(['quota', 'list', '--project', 'p2'], { env });
+  const listed = await cliHere(['quota', 'list', '--project', 'p2'], { env });
   expect(listed.stdout.split('\n').slice(1)).toEqual([
     'p2\tevery other model\t250000 input tokens a minute\tset\t-\t-',
     'p2\tevery other model\t1000000 tokens a day\tset\t-\t-',
     '',
   ]);
-  const all = fromJson(ListQuotasResponseSchema, JSON.parse((await cli(['quota', 'list', '--json'], { env })).stdout));
+  const all = fromJson(
+    ListQuotasResponseSchema,
+    JSON.parse((await cliHere(['quota', 'list', '--json'], { env })).stdout),
+  );
   expect(all.quotas.map((quota) => [quota.project, quota.model])).toEqual([
     ['p1', 'gemini-2.5-flash'],
     ['p2', ''],
   ]);
 
-  const deleted = await cli(['quota', 'delete', 'p1', ...model], { env });
+  const deleted = await cliHere(['quota', 'delete', 'p1', ...model], { env });
   expect(deleted).toEqual({ exitCode: 0, stdout: 'forgot the limits of project p1, gemini-2.5-flash\n', stderr: '' });
-  expect(await cli(['quota', 'delete', 'p2', '--json'], { env })).toMatchObject({ exitCode: 0, stdout: '{}\n' });
-  expect(JSON.parse((await cli(['quota', 'list', '--json'], { env })).stdout)).toMatchObject({ quotas: [] });
+  expect(await cliHere(['quota', 'delete', 'p2', '--json'], { env })).toMatchObject({ exitCode: 0, stdout: '{}\n' });
+  expect(JSON.parse((await cliHere(['quota', 'list', '--json'], { env })).stdout)).toMatchObject({ quotas: [] });
 });
 
 test.each([
@@ -73,25 +80,25 @@ test.each([
   [['quota', 'set'], 2, /missing required argument 'PROJECT'/],
   [['quota', 'lst'], 2, /unknown command 'lst'.*list/],
 ] as const)('%j ends with exit code %i and says why', async (args, exitCode, why) => {
-  const result = await cli(args, { env: await dirWithKey() });
+  const result = await cliHere(args, { env: await dirWithKey() });
   expect(result).toMatchObject({ exitCode, stdout: '' });
   expect(result.stderr).toMatch(why);
 });
 
 test('limits may come before any key, and so make a data dir; to list them makes none', async () => {
   const env = { KEYBALANCER_DATA_DIR: tempDir() };
-  expect(await cli(['quota', 'list'], { env })).toMatchObject({ exitCode: 3, stdout: '' });
-  const set = await cli(['quota', 'set', 'to-come', '--requests-per-day', '250'], { env });
+  expect(await cliHere(['quota', 'list'], { env })).toMatchObject({ exitCode: 3, stdout: '' });
+  const set = await cliHere(['quota', 'set', 'to-come', '--requests-per-day', '250'], { env });
   expect(set.exitCode).toBe(0);
-  const listed = await cli(['quota', 'list'], { env });
+  const listed = await cliHere(['quota', 'list'], { env });
   expect(listed.stdout).toContain('to-come\tevery other model\t250 requests a day\tset\t');
 });
 
 test('without a subcommand there is help', async () => {
   const [none, help, ofList] = await Promise.all([
     cli(['quota']),
-    cli(['quota', '--help']),
-    cli(['help', 'quota', 'list']),
+    cliHere(['quota', '--help']),
+    cliHere(['help', 'quota', 'list']),
   ]);
   expect(help).toMatchObject({ exitCode: 0, stderr: '' });
   for (const name of ['list', 'set', 'delete']) expect(help.stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
@@ -100,5 +107,5 @@ test('without a subcommand there is help', async () => {
     stdout: '',
     stderr: `${help.stdout}keybalancer: the command to run is missing\n`,
   });
-  expect(ofList).toEqual(await cli(['quota', 'list', '--help']));
+  expect(ofList).toEqual(await cliHere(['quota', 'list', '--help']));
 });

@@ -2,7 +2,8 @@ import { fromJson } from '@bufbuild/protobuf';
 import { expect, onTestFinished, test } from 'vitest';
 import { ErrorClass, TestKeysResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { type FakeGemini, startFakeGemini } from '../fake-gemini/index.ts';
-import { Cli, cli, firstLine, startServe } from '../support/cli.ts';
+import { Cli, firstLine, startServe } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
@@ -16,7 +17,7 @@ async function gemini(): Promise<FakeGemini> {
 
 async function dirWithKeys(fake: FakeGemini, ...numbers: number[]): Promise<NodeJS.ProcessEnv> {
   const env = { KEYBALANCER_DATA_DIR: tempDir(), KEYBALANCER_GEMINI_BASE_URL: fake.url };
-  const imported = await cli(['import', '-'], { env, input: numbers.map((n) => `${key(n)}\n`).join('') });
+  const imported = await cliHere(['import', '-'], { env, input: numbers.map((n) => `${key(n)}\n`).join('') });
   expect(imported.exitCode).toBe(0);
   return env;
 }
@@ -24,7 +25,7 @@ async function dirWithKeys(fake: FakeGemini, ...numbers: number[]): Promise<Node
 test('a line tells what came of each key, and the exit code whether all, some or none are well', async () => {
   const fake = await gemini();
   const env = await dirWithKeys(fake, 1, 2, 3);
-  const some = await cli(['test-keys'], { env });
+  const some = await cliHere(['test-keys'], { env });
   expect(some.exitCode).toBe(4);
   expect(some.stderr).toBe('keybalancer: 1 of 3 keys failed\n');
   const [head, ...lines] = some.stdout.trimEnd().split('\n');
@@ -42,9 +43,9 @@ test('a line tells what came of each key, and the exit code whether all, some or
   expect(lines.at(-1)).toBe(
     'tested 3 keys: 2 ok; 1: the key was refused as invalid. Their health is as before; --apply lets it count.',
   );
-  const well = await cli(['test-keys', 'key-00000002', 'key-00000001'], { env });
+  const well = await cliHere(['test-keys', 'key-00000002', 'key-00000001'], { env });
   expect(well).toMatchObject({ exitCode: 0, stderr: '' });
-  const none = await cli(['test-keys', 'key-00000003'], { env });
+  const none = await cliHere(['test-keys', 'key-00000003'], { env });
   expect(none).toMatchObject({ exitCode: 1, stderr: 'keybalancer: 1 of 1 key failed\n' });
   expect(some.stdout + well.stdout + none.stdout).not.toContain('AQ.test-key');
 });
@@ -52,9 +53,9 @@ test('a line tells what came of each key, and the exit code whether all, some or
 test('--model uses a request of each key, and says so; without it none is used', async () => {
   const fake = await gemini();
   const env = await dirWithKeys(fake, 1, 2);
-  await cli(['test-keys'], { env });
+  await cliHere(['test-keys'], { env });
   expect(fake.counts.byMethod).toEqual({ 'models.list': 2 });
-  const { exitCode, stdout } = await cli(['test-keys', '--model', 'gemini-2.5-flash'], { env });
+  const { exitCode, stdout } = await cliHere(['test-keys', '--model', 'gemini-2.5-flash'], { env });
   expect(exitCode).toBe(0);
   expect(stdout).toContain('Each used one request of its quota for gemini-2.5-flash.');
   expect(fake.counts.byMethod).toMatchObject({ generateContent: 2 });
@@ -64,8 +65,8 @@ test('by a server, --json prints a TestKeysResponse a line, and --apply takes a 
   const fake = await gemini();
   const served = await startServe(tempDir(), '--gemini-base-url', fake.url);
   const at = ['--address', served.grpc];
-  await cli(['import', '-', ...at], { input: `${key(1)}\n${key(3)}\n` });
-  const run = await cli(['test-keys', '--json', '--apply', '--parallelism', '1', ...at]);
+  await cliHere(['import', '-', ...at], { input: `${key(1)}\n${key(3)}\n` });
+  const run = await cliHere(['test-keys', '--json', '--apply', '--parallelism', '1', ...at]);
   expect(run.exitCode).toBe(4);
   const results = run.stdout
     .trimEnd()
@@ -76,7 +77,7 @@ test('by a server, --json prints a TestKeysResponse a line, and --apply takes a 
     { keyId: 'key-00000002', ok: false, errorClass: ErrorClass.KEY_INVALID, done: 2, total: 2 },
   ]);
   expect(results[1]?.error?.message).toMatch(/^API key not valid/);
-  const stats = JSON.parse((await cli(['stats', '--json', ...at])).stdout);
+  const stats = JSON.parse((await cliHere(['stats', '--json', ...at])).stdout);
   expect(stats.total).toMatchObject({ totalKeys: '2', availableKeys: '1' });
 });
 
@@ -84,7 +85,7 @@ test('a Gemini that cannot be reached is said to be the network, of every key', 
   const fake = await gemini();
   const env = await dirWithKeys(fake, 1);
   await fake.close();
-  const { exitCode, stdout } = await cli(['test-keys'], { env });
+  const { exitCode, stdout } = await cliHere(['test-keys'], { env });
   expect(exitCode).toBe(1);
   expect(stdout).toContain('network failed');
 });
@@ -93,7 +94,7 @@ test('an interrupt ends it at once, with exit code 130, and what was asked of Ge
   const fake = await gemini();
   fake.setKey(key(2), { behaviour: { delayMs: Infinity } });
   const served = await startServe(tempDir(), '--gemini-base-url', fake.url);
-  await cli(['import', '-', '--address', served.grpc], { input: `${key(1)}\n${key(2)}\n` });
+  await cliHere(['import', '-', '--address', served.grpc], { input: `${key(1)}\n${key(2)}\n` });
   const testing = new Cli(['test-keys', '--json', '--timeout', '60', '--address', served.grpc], { input: '' });
   await firstLine(testing);
   await expect.poll(() => fake.counts.inFlight).toBe(1);
@@ -113,7 +114,7 @@ test('what cannot be tested is refused with a sentence', async () => {
     [['--pool', 'other'], 1, 'pool "other" does not exist'],
     [['--model', 'no model'], 1, '--model is "no model"; allowed: at most 128 characters'],
   ] as const) {
-    const result = await cli(['test-keys', ...args], { env });
+    const result = await cliHere(['test-keys', ...args], { env });
     expect(result).toMatchObject({ exitCode, stdout: '', stderr: expect.stringContaining(why) });
     expect(result.stderr).not.toContain(key(1));
   }
@@ -123,7 +124,7 @@ test('what cannot be tested is refused with a sentence', async () => {
 test('a pool without keys has none to test', async () => {
   const fake = await gemini();
   const served = await startServe(tempDir(), '--gemini-base-url', fake.url);
-  expect(await cli(['test-keys', '--address', served.grpc])).toEqual({
+  expect(await cliHere(['test-keys', '--address', served.grpc])).toEqual({
     exitCode: 1,
     stdout: '',
     stderr: 'keybalancer: pool default has no key to test\n',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { cli, startServe } from '../support/cli.ts';
+import { startServe } from '../support/cli.ts';
 import { cliHere } from '../support/cli-here.ts';
 import { dirWithKeys, testKeys } from '../support/key-dirs.ts';
 
@@ -61,9 +61,9 @@ test('update-key changes many keys at once, and tells of those that are not ther
 
 test('update-key --replace puts another API key in the place of one, from standard input', async () => {
   const at = ['--data-dir', await dirWithKeys(3)];
-  const replaced = await cli(['update-key', 'key-00000002', '--replace', ...at], { input: 'AQ.test-key-000099\n' });
+  const replaced = await cliHere(['update-key', 'key-00000002', '--replace', ...at], { input: 'AQ.test-key-000099\n' });
   expect(replaced).toEqual({ exitCode: 0, stdout: 'changed API key of 1 key\n', stderr: '' });
-  expect(await cli(['remove-key', '-', ...at], { input: 'AQ.test-key-000099' })).toMatchObject({
+  expect(await cliHere(['remove-key', '-', ...at], { input: 'AQ.test-key-000099' })).toMatchObject({
     exitCode: 0,
     stdout: 'removed key-00000002\n',
   });

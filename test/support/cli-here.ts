@@ -1,6 +1,8 @@
-import { PassThrough } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { Output } from '../../src/cli/output.ts';
 import { execute } from '../../src/cli/program.ts';
+import { INHERITED } from './inherited.ts';
+import { tempDir } from './temp-dir.ts';
 
 export interface Ran {
   exitCode: number;
@@ -8,18 +10,28 @@ export interface Ran {
   stderr: string;
 }
 
-/** What standard output is, where it is a terminal. */
-export interface Terminal {
-  colours: boolean;
-  /** As LC_ALL has it. Default: none. */
-  locale?: string;
+export interface HereOptions {
+  /** Its environment, in place of this process's; not of its children. */
+  env?: NodeJS.ProcessEnv;
+  /** Standard input. Default: empty where an environment is given, else that of this process. */
+  input?: string;
+  /** What standard output is, where it is a terminal. */
+  terminal?: {
+    colours: boolean;
+    /** As LC_ALL has it. Default: none. */
+    locale?: string;
+  };
 }
 
+/** What this process was lent out to: two commands with environments of their own would read each other's. */
+let lent = false;
+
 /**
- * Runs a command line in this process: much faster than cli(), for what is no matter of processes, signals and standard input. It sees
- * this process's environment, so name the data dir.
+ * Runs a command line in this process: much faster than cli(), for what is no matter of processes and signals. Where no environment is
+ * given, it sees this process's, so name the data dir.
  */
-export async function cliHere(args: readonly string[], terminal?: Terminal): Promise<Ran> {
+export async function cliHere(args: readonly string[], { env, input, terminal }: HereOptions = {}): Promise<Ran> {
+  const giveBack = env === undefined && input === undefined ? () => {} : lend(env, input ?? '');
   const [out, err] = [new PassThrough(), new PassThrough()];
   const shape = terminal && { isTTY: true, columns: 100, hasColors: () => terminal.colours };
   const output = new Output(
@@ -28,11 +40,36 @@ export async function cliHere(args: readonly string[], terminal?: Terminal): Pro
     terminal?.locale === undefined ? {} : { LC_ALL: terminal.locale },
   );
   const [stdout, stderr] = [textOf(out), textOf(err)];
-  const exitCode = await execute(args, output);
-  await output.complete();
-  out.end();
-  err.end();
-  return { exitCode, stdout: await stdout, stderr: await stderr };
+  try {
+    const exitCode = await execute(args, output);
+    await output.complete();
+    out.end();
+    err.end();
+    return { exitCode, stdout: await stdout, stderr: await stderr };
+  } finally {
+    giveBack();
+  }
+}
+
+/** Gives this process another environment and standard input, and returns what takes them back. */
+function lend(env: NodeJS.ProcessEnv | undefined, input: string): () => void {
+  if (lent) throw new Error('one command at a time, where it has an environment or input of its own');
+  lent = true;
+  const [ownEnv, ownInput] = [{ ...process.env }, Object.getOwnPropertyDescriptor(process, 'stdin')!];
+  if (env !== undefined) setEnv({ HOME: tempDir(), ...INHERITED, ...env });
+  const stdin = Readable.from([Buffer.from(input)]);
+  Object.defineProperty(process, 'stdin', { ...ownInput, get: () => stdin });
+  return () => {
+    if (env !== undefined) setEnv(ownEnv);
+    Object.defineProperty(process, 'stdin', ownInput);
+    lent = false;
+  };
+}
+
+/** In place: what reads the environment natively, such as os.homedir(), must see it too. */
+function setEnv(env: NodeJS.ProcessEnv): void {
+  for (const name of Object.keys(process.env)) if (env[name] === undefined) delete process.env[name];
+  for (const [name, value] of Object.entries(env)) if (value !== undefined) process.env[name] = value;
 }
 
 async function textOf(stream: PassThrough): Promise<string> {
