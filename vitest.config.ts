@@ -11,6 +11,7 @@ export default defineConfig({
     // The programs that tests start, a thousand times or so, are compiled once: that halves what a start takes.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules/.cache/node-compile-cache') },
     // Real servers and files: a slow machine must not fail a right answer.
+    expect: { poll: { timeout: 20_000, interval: 20 } },
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

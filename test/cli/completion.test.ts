@@ -5,7 +5,6 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { cliHere } from '../support/cli-here.ts';
-import { eventually } from '../support/eventually.ts';
 import { isInstalled } from '../support/programs.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -106,24 +105,24 @@ describe.skipIf(!zsh)('zsh', () => {
     const env = ['-e', `HOME=${home}`, '-e', `ZDOTDIR=${home}`];
     await run('-f', '/dev/null', 'new-session', '-d', '-x', '120', '-y', '60', ...env, 'zsh', '-i');
     const screen = () => run('capture-pane', '-p');
-    await eventually(screen).toMatch(/^>$/m);
+    await expect.poll(screen).toMatch(/^>$/m);
     const typed = async (line: string): Promise<void> => {
       await run('send-keys', 'C-u');
       await run('send-keys', '-l', `${line}`);
       await run('send-keys', 'Tab');
     };
     await typed('keybalancer expl');
-    await eventually(screen).toMatch(/^> keybalancer explain\s*$/m);
+    await expect.poll(screen).toMatch(/^> keybalancer explain\s*$/m);
     await typed('keybalancer pool ');
-    await eventually(screen).toMatch(/create .*Add a pool[\s\S]*show .*Show one pool: its settings/);
+    await expect.poll(screen).toMatch(/create .*Add a pool[\s\S]*show .*Show one pool: its settings/);
     await typed('keybalancer pool create x --selection un');
-    await eventually(screen).toMatch(/^> keybalancer pool create x --selection until-spent\s*$/m);
+    await expect.poll(screen).toMatch(/^> keybalancer pool create x --selection until-spent\s*$/m);
     await typed('keybalancer list --source pool --by');
-    await eventually(screen).toMatch(/^> keybalancer list --source pool --by-source\s*$/m);
+    await expect.poll(screen).toMatch(/^> keybalancer list --source pool --by-source\s*$/m);
     await typed('keybalancer serve --durability=f');
-    await eventually(screen).toMatch(/^> keybalancer serve --durability=full\s*$/m);
+    await expect.poll(screen).toMatch(/^> keybalancer serve --durability=full\s*$/m);
     await typed('keybalancer completion f');
-    await eventually(screen).toMatch(/^> keybalancer completion fish\s*$/m);
+    await expect.poll(screen).toMatch(/^> keybalancer completion fish\s*$/m);
   });
 });
 

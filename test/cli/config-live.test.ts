@@ -2,7 +2,6 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { cli, type Served, startServe } from '../support/cli.ts';
-import { eventually } from '../support/eventually.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 async function served(
@@ -47,14 +46,16 @@ test('a configuration that cannot be used leaves the old one in force, by comman
   expect(refused).toMatchObject({ exitCode: 1, stdout: '' });
   expect(refused.stderr).toBe(`keybalancer: "log_levle" in ${path} is no field; did you mean log_level?\n`);
   server.child.kill('SIGHUP');
-  await eventually(() => server.log().find(({ level }) => level === 'error')).toMatchObject({
-    msg: 'the configuration cannot be used; the old one stays in force',
-    problems: [expect.stringContaining('did you mean log_level?')],
-  });
+  await expect
+    .poll(() => server.log().find(({ level }) => level === 'error'))
+    .toMatchObject({
+      msg: 'the configuration cannot be used; the old one stays in force',
+      problems: [expect.stringContaining('did you mean log_level?')],
+    });
   expect((await command('config', 'log-level', 'info')).stdout).toBe('logs info now, before info\n');
   writeFileSync(path, 'log_level: debug\n');
   server.child.kill('SIGHUP');
-  await eventually(() => server.log()).toContainEqual(expect.objectContaining({ applied: ['log_level'] }));
+  await expect.poll(() => server.log()).toContainEqual(expect.objectContaining({ applied: ['log_level'] }));
 });
 
 test('a level that there is not is refused with those there are, and so is a data dir without a server', async () => {

@@ -149,7 +149,7 @@ describe('without a server, the commands open the data dir themselves', () => {
             return false;
           }
         });
-      await expect.poll(open, { timeout: 20_000 }).toBe(true);
+      await expect.poll(open).toBe(true);
     };
     for (const [signal, exitCode] of [
       ['SIGINT', 130],

@@ -8,7 +8,6 @@ import { type Functions, listen } from '../client/scripted-balancer.ts';
 import { MAIN } from '../support/build.ts';
 import { Cli } from '../support/cli.ts';
 import { cliHere } from '../support/cli-here.ts';
-import { eventually } from '../support/eventually.ts';
 import { dirWithKeys, testKeys } from '../support/key-dirs.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -243,7 +242,7 @@ test('Ctrl-C ends what waits for a server that hangs, with exit code 130 and a w
   for (const { child } of waiting) {
     // Standard input, output and error are three.
     const sockets = (): number => socketsOf(child.pid!);
-    await eventually(sockets).toBeGreaterThan(3);
+    await expect.poll(sockets).toBeGreaterThan(3);
   }
   for (const { child } of waiting) child.kill('SIGINT');
   for (const { ended } of waiting) {

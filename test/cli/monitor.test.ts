@@ -18,7 +18,6 @@ import {
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { MAIN } from '../support/build.ts';
 import { Cli, cli, startServe } from '../support/cli.ts';
-import { eventually } from '../support/eventually.ts';
 import { dirWithKeys } from '../support/key-dirs.ts';
 import { isInstalled } from '../support/programs.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -109,12 +108,12 @@ test('row 20: monitor writes a line each interval into a pipe, over a restart of
   await cli(['import', '-', '--data-dir', dataDir], { input: 'AQ.test-key-000001\nAQ.test-key-000002\n' });
   const server = await startServe(dataDir);
   const monitor = new Cli(['monitor', '--data-dir', dataDir, '--interval', '0.1']);
-  await eventually(() => monitor.stdout).toMatch(/reached=yes keys=2 available=2 .* acquires\/s=0 /);
+  await expect.poll(() => monitor.stdout).toMatch(/reached=yes keys=2 available=2 .* acquires\/s=0 /);
   server.child.kill('SIGKILL');
-  await eventually(() => monitor.stdout).toMatch(/reached=no since=\S+ why="/);
+  await expect.poll(() => monitor.stdout).toMatch(/reached=no since=\S+ why="/);
   const lost = monitor.stdout.length;
   await startServe(dataDir);
-  await eventually(() => monitor.stdout.slice(lost)).toMatch(/reached=yes keys=2 /);
+  await expect.poll(() => monitor.stdout.slice(lost)).toMatch(/reached=yes keys=2 /);
   monitor.child.kill('SIGINT');
   expect(await monitor.ended).toMatchObject({ exitCode: 0, stderr: '' });
 });
@@ -126,7 +125,7 @@ test('row 20: monitor --json has counters, rates, what rests and exhausted pools
   const balancer = await connect({ address: server.grpc });
   onTestFinished(() => balancer.close());
   const monitor = new Cli(['monitor', '--json', '--data-dir', dataDir, '--interval', '0.1']);
-  await eventually(() => monitor.stdout).toContain('\n');
+  await expect.poll(() => monitor.stdout).toContain('\n');
   const { lease } = await balancer.keyBalancer.acquireKey({ model: 'm' });
   const body =
     '{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}';
@@ -136,7 +135,7 @@ test('row 20: monitor --json has counters, rates, what rests and exhausted pools
     error: { httpStatus: 400, body },
   });
   const newest = () => JSON.parse(monitor.stdout.trimEnd().split('\n').at(-1)!);
-  await eventually(newest).toMatchObject({
+  await expect.poll(newest).toMatchObject({
     reached: true,
     pools: [{ pool: 'default', totalKeys: 1, availableKeys: 0 }],
     resting: [{ pool: 'default', keys: 1, cause: 'ERROR_CLASS_KEY_INVALID', firstBack: null }],
@@ -169,13 +168,13 @@ test.skipIf(!tmux)('row 20: monitor fills a real terminal, also of 40x10, and gi
   await run('-f', '/dev/null', 'new-session', '-d', '-x', '100', '-y', '24', 'sh');
   await run('send-keys', `echo before; '${process.execPath}' '${MAIN}' monitor --data-dir '${dataDir}'`, 'Enter');
   const screen = () => run('capture-pane', '-p');
-  await eventually(screen).toMatch(/^KeyBalancer .*\nPOOL +KEYS +AVAIL .*REFUSED\/S.*\ndefault +1 +1 /);
+  await expect.poll(screen).toMatch(/^KeyBalancer .*\nPOOL +KEYS +AVAIL .*REFUSED\/S.*\ndefault +1 +1 /);
   await run('resize-window', '-x', '40', '-y', '10');
-  await eventually(screen).toMatch(
-    /^KeyBalancer [^\n]{0,28}\nPOOL +KEYS +AVAIL[^\n]{0,22}\ndefault +1 +1 [^q]*q or Ctrl-C ends\n$/,
-  );
+  await expect
+    .poll(screen)
+    .toMatch(/^KeyBalancer [^\n]{0,28}\nPOOL +KEYS +AVAIL[^\n]{0,22}\ndefault +1 +1 [^q]*q or Ctrl-C ends\n$/);
   await run('send-keys', 'q');
-  await eventually(screen).toMatch(/before/);
+  await expect.poll(screen).toMatch(/before/);
 });
 
 test.skipIf(!tmux)('row 20: monitor draws without colours where NO_COLOR is set', async () => {
@@ -192,7 +191,7 @@ test.skipIf(!tmux)('row 20: monitor draws without colours where NO_COLOR is set'
     ['bold', ['-e', 'NO_COLOR='], true],
   ] as const) {
     await run('-f', '/dev/null', 'new-session', '-d', '-s', pane, '-x', '100', '-y', '24', ...env, line);
-    await eventually(() => run('capture-pane', '-p', '-t', pane)).toMatch(/default +1 +1 /);
+    await expect.poll(() => run('capture-pane', '-p', '-t', pane)).toMatch(/default +1 +1 /);
     expect((await run('capture-pane', '-e', '-p', '-t', pane)).includes('\u001b[')).toBe(escapes);
   }
 });

@@ -4,7 +4,6 @@ import { create } from '@bufbuild/protobuf';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { parseAddress, parseAddresses } from '../../src/client/address.ts';
 import { GetStatsResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { type Functions, type Listening, listen, remote, SessionDesk } from './scripted-balancer.ts';
 
@@ -54,11 +53,11 @@ test('where an address stops answering the next is used, and after the last the 
   const lease = async (): Promise<unknown> => (await keyBalancer.acquireKey({})).lease?.leaseId;
   await lease();
   first.server.forceShutdown();
-  await eventually(() => lease().catch(() => 'away')).not.toBe('away');
+  await expect.poll(() => lease().catch(() => 'away')).not.toBe('away');
   expect(second.desk.of('acquire').length).toBeGreaterThan(0);
   const again = await station(first.address);
   second.server.forceShutdown();
-  await eventually(() => lease().catch(() => 'away')).not.toBe('away');
+  await expect.poll(() => lease().catch(() => 'away')).not.toBe('away');
   expect(again.desk.of('acquire').length).toBeGreaterThan(0);
 });
 
@@ -66,7 +65,7 @@ test('a stream that ends for want of work is no reason to go elsewhere', async (
   const [first, second] = [await station(), await station()];
   const { keyBalancer } = remote([first.address, second.address]);
   await keyBalancer.acquireKey({});
-  await eventually(() => first.desk.last.finished).toBe(true);
+  await expect.poll(() => first.desk.last.finished).toBe(true);
   await keyBalancer.getStats({});
   await keyBalancer.acquireKey({});
   expect(first.desk.streams).toHaveLength(2);

@@ -9,7 +9,6 @@ import {
   type LeasedKey,
 } from '../../src/client/index.ts';
 import { expectedAnswer, type FakeGemini, startFakeGemini } from '../fake-gemini/index.ts';
-import { eventually } from '../support/eventually.ts';
 import { apiKeys } from '../support/orders.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -223,10 +222,12 @@ test('a key of one’s own serves, warned of once and counted, until the server 
   expect(balancer.servedByFallback).toBe(10);
   expect(fake.counts.byKey).toEqual({ [ONE]: 1, [OWN]: 10 });
   await ServerProcess.start({ dataDir, grpc: first.grpc });
-  await eventually(async () => {
-    await balancer.executeWithRetry(ask);
-    return fake.counts.byKey[ONE];
-  }).toBe(2);
+  await expect
+    .poll(async () => {
+      await balancer.executeWithRetry(ask);
+      return fake.counts.byKey[ONE];
+    })
+    .toBe(2);
   const { servedByFallback } = balancer;
   expect(await ask(balancer.genai())).toBe(expectedAnswer('hello'));
   expect(balancer.servedByFallback).toBe(servedByFallback);
@@ -246,8 +247,10 @@ test('the setting of the pool is made when the server is there', async () => {
   await balancer.executeWithRetry(ask);
   const second = await ServerProcess.start({ dataDir, grpc: first.grpc });
   const admin = second.connect();
-  await eventually(async () => {
-    await balancer.getStats();
-    return (await admin.keyAdmin.listPools({})).pools[0]?.autoSuccess;
-  }).toBe(true);
+  await expect
+    .poll(async () => {
+      await balancer.getStats();
+      return (await admin.keyAdmin.listPools({})).pools[0]?.autoSuccess;
+    })
+    .toBe(true);
 }, 60_000);

@@ -2,7 +2,6 @@ import { describe, expect, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { patientAcquire } from '../../src/client/patient-acquire.ts';
 import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { apiKeys } from '../support/orders.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -54,7 +53,7 @@ describe.each([
     await Promise.all(given.map(([how, patience]) => expect(acquire(balancer, patience()), how).rejects.toThrow()));
     server.process.kill('SIGCONT');
     // All that were sent have come.
-    await eventually(() => leases(operator)).toMatchObject({ acquired: before.acquired + given.length });
-    await eventually(() => leases(operator)).toMatchObject({ unused: before.unused + given.length, active: 0 });
+    await expect.poll(() => leases(operator)).toMatchObject({ acquired: before.acquired + given.length });
+    await expect.poll(() => leases(operator)).toMatchObject({ unused: before.unused + given.length, active: 0 });
   });
 });

@@ -4,7 +4,6 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { type AcquireKeyRequest, AcquireKeyResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { type Functions, listen, remote, SessionDesk, warned } from './scripted-balancer.ts';
 
@@ -48,7 +47,7 @@ test('a server without sessions is asked by single calls, says so once, and is t
   expect(answers.map(({ lease }) => lease?.leaseId)).toEqual(['single', 'single']);
   expect(await leaseIdOf(keyBalancer.acquireKey({}))).toBe('single');
   expect(calls).toHaveLength(3);
-  await eventually(() => warnings).toHaveLength(1);
+  await expect.poll(() => warnings).toHaveLength(1);
   expect(warnings[0]).toContain(`${address} gets each operation by a call of its own: it has no Session method`);
 
   // Tried again in vain, which is no news.
@@ -59,7 +58,7 @@ test('a server without sessions is asked by single calls, says so once, and is t
   const desk = new SessionDesk();
   desk.obliging = true;
   await listen({ session: desk.session }, { target: address });
-  await eventually(() => leaseIdOf(keyBalancer.acquireKey({ model: 'later' }))).toBe('lease-later');
+  await expect.poll(() => leaseIdOf(keyBalancer.acquireKey({ model: 'later' }))).toBe('lease-later');
   expect(warnings).toHaveLength(1);
 });
 
@@ -96,7 +95,7 @@ test.each([
   while (outcomes.at(-1) !== 'single') outcomes.push(await leaseIdOf(keyBalancer.acquireKey({})));
   expect(outcomes).toEqual([...Array(3).fill('UNAVAILABLE'), 'single']);
   const opened = streams();
-  await eventually(() => warnings).toHaveLength(1);
+  await expect.poll(() => warnings).toHaveLength(1);
   expect(warnings[0]).toContain('its streams are cut, 3 in a row, while single calls are answered');
   expect(await leaseIdOf(keyBalancer.acquireKey({}))).toBe('single');
   expect(streams()).toBe(opened);
@@ -146,7 +145,7 @@ test('a server that is away is no reason to give up streams', async () => {
   const desk = new SessionDesk();
   desk.obliging = true;
   await listen({ acquireKey, session: desk.session }, { target: first.address });
-  await eventually(() => leaseIdOf(keyBalancer.acquireKey({ model: 'back' }))).toBe('lease-back');
+  await expect.poll(() => leaseIdOf(keyBalancer.acquireKey({ model: 'back' }))).toBe('lease-back');
   expect(calls).toEqual([]);
   expect(warnings).toEqual([]);
 });

@@ -6,7 +6,6 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { AcquireKeyResponseSchema, type Operation, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { serve } from './balancers.ts';
 import { listen, remote, SessionDesk } from './scripted-balancer.ts';
 
@@ -102,7 +101,7 @@ test('answers find their calls in any order', async () => {
   const { desk, balancer } = await acquainted();
   const models = ['a', 'b', 'c'];
   const calls = models.map((model) => balancer.keyBalancer.acquireKey({ model }));
-  await eventually(() => desk.operations).toHaveLength(3);
+  await expect.poll(() => desk.operations).toHaveLength(3);
   const [a, b, c] = desk.operations as [Operation, Operation, Operation];
   desk.last.answer(c, a);
   desk.last.answer(b);
@@ -164,12 +163,12 @@ test('a process ends by itself, without closing its client, and its last relaxed
   const only = `balancer.keyBalancer.reportResult({ leaseId: 'b', outcome: 1 }, { relaxed: true }).then(() => console.log('reported'));`;
   expect(await script(address, only)).toBe('reported\n');
   expect(desk.of('report')).toHaveLength(2);
-  await eventually(() => desk.streams.every(({ finished }) => finished)).toBe(true);
+  await expect.poll(() => desk.streams.every(({ finished }) => finished)).toBe(true);
 });
 
 test('a stream without work ends, and the next call opens another', async () => {
   const { desk, balancer } = await acquainted();
-  await eventually(() => desk.last.finished).toBe(true);
+  await expect.poll(() => desk.last.finished).toBe(true);
   desk.obliging = true;
   await balancer.keyBalancer.acquireKey({});
   expect(desk.streams).toHaveLength(2);
@@ -180,22 +179,22 @@ test('an acquire whose caller leaves is cancelled, and a lease that comes all th
   const controller = new AbortController();
   const left = balancer.keyBalancer.acquireKey({ model: 'left', ...MINUTE }, { signal: controller.signal });
   const other = balancer.keyBalancer.acquireKey({ model: 'other', ...MINUTE });
-  await eventually(() => desk.of('acquire')).toHaveLength(2);
+  await expect.poll(() => desk.of('acquire')).toHaveLength(2);
   controller.abort(new Error('enough'));
   await expect(left).rejects.toMatchObject({
     code: 'CANCELLED',
     reason: 'OPERATION_CANCELLED',
     cause: new Error('enough'),
   });
-  await eventually(() => desk.of('cancel')).toHaveLength(1);
+  await expect.poll(() => desk.of('cancel')).toHaveLength(1);
   const [target] = desk.of('acquire').filter((operation) => modelOf(operation) === 'left');
   expect(desk.of('cancel')[0]!.operation.value).toMatchObject({ targetCorrelationId: target!.correlationId });
   desk.obliging = true;
   desk.last.answer(...desk.of('acquire'));
   expect((await other).lease?.leaseId).toBe('lease-other');
-  await eventually(() => desk.of('report').map(({ operation }) => operation.value)).toMatchObject([
-    { leaseId: 'lease-left', outcome: Outcome.UNUSED },
-  ]);
+  await expect
+    .poll(() => desk.of('report').map(({ operation }) => operation.value))
+    .toMatchObject([{ leaseId: 'lease-left', outcome: Outcome.UNUSED }]);
 });
 
 test('a lease that comes after the deadline is given back, unless a request id can still ask for it', async () => {
@@ -208,15 +207,15 @@ test('a lease that comes after the deadline is given back, unless a request id c
   for (const call of late) await expect(call).rejects.toMatchObject({ code: 'DEADLINE_EXCEEDED', message });
   desk.obliging = true;
   desk.last.answer(...desk.of('acquire').toReversed());
-  await eventually(() => desk.of('report').map(({ operation }) => operation.value)).toMatchObject([
-    { leaseId: 'lease-a', outcome: Outcome.UNUSED },
-  ]);
+  await expect
+    .poll(() => desk.of('report').map(({ operation }) => operation.value))
+    .toMatchObject([{ leaseId: 'lease-a', outcome: Outcome.UNUSED }]);
 });
 
 test('the wait that the server is asked for ends before the deadline of the call', async () => {
   const { desk, balancer } = await acquainted();
   const call = codeOf(balancer.keyBalancer.acquireKey(MINUTE, { timeoutMs: 5_000 }));
-  await eventually(() => desk.of('acquire')).toHaveLength(1);
+  await expect.poll(() => desk.of('acquire')).toHaveLength(1);
   const { operation } = desk.of('acquire')[0]!;
   const waitMs = operation.case === 'acquire' ? durationMs(operation.value.maxWait!) : 0;
   expect(waitMs).toBeLessThanOrEqual(4_500);
@@ -228,12 +227,12 @@ test('the wait that the server is asked for ends before the deadline of the call
 test('no more is open than the server allows, and reports pass acquires that wait', async () => {
   const { desk, balancer } = await acquainted({ maxOpenOperations: 20, maxWaiting: 3 });
   const waiting = Array.from({ length: 50 }, () => codeOf(balancer.keyBalancer.acquireKey(MINUTE)));
-  await eventually(() => desk.of('acquire')).toHaveLength(3);
+  await expect.poll(() => desk.of('acquire')).toHaveLength(3);
   const reports = Array.from({ length: 50 }, (_, index) =>
     codeOf(balancer.keyBalancer.reportResult(success(`${index}`))),
   );
   for (let answered = 0; answered < 50; ) {
-    await eventually(() => desk.of('report').length).toBeGreaterThan(answered);
+    await expect.poll(() => desk.of('report').length).toBeGreaterThan(answered);
     const arrived = desk.of('report').slice(answered);
     desk.last.answer(...arrived);
     answered += arrived.length;
@@ -252,7 +251,7 @@ test('an acquire that finds no room in its time to wait takes what is there then
   const calls = [MINUTE, { maxWait: { nanos: 50_000_000 } }].map((wait) =>
     codeOf(balancer.keyBalancer.acquireKey(wait)),
   );
-  await eventually(() => desk.of('acquire')).toHaveLength(2);
+  await expect.poll(() => desk.of('acquire')).toHaveLength(2);
   expect(desk.of('acquire').map(({ operation }) => (operation.value as { maxWait?: unknown }).maxWait)).toEqual([
     expect.anything(),
     undefined,
@@ -265,7 +264,7 @@ test('ten thousand acquires wait in the client; more are refused, and a report s
   const { desk, balancer } = await acquainted({ maxWaiting: 1 });
   const controller = new AbortController();
   const first = codeOf(balancer.keyBalancer.acquireKey(MINUTE));
-  await eventually(() => desk.of('acquire')).toHaveLength(1);
+  await expect.poll(() => desk.of('acquire')).toHaveLength(1);
   const { signal } = controller;
   const queued = Array.from({ length: 10_000 }, () => codeOf(balancer.keyBalancer.acquireKey(MINUTE, { signal })));
   await expect(balancer.keyBalancer.acquireKey(MINUTE)).rejects.toMatchObject({
@@ -288,7 +287,7 @@ test('a server that goes away answers what is open and takes reports; other call
   const addresses = [await listen({ session: here.session }), await listen({ session: there.session })];
   const balancer = remote(addresses.map(({ address }) => address));
   const early = balancer.keyBalancer.acquireKey({ model: 'early', ...MINUTE });
-  await eventually(() => here.of('acquire')).toHaveLength(1);
+  await expect.poll(() => here.of('acquire')).toHaveLength(1);
   here.last.say({ goAway: { grace: { seconds: 60n } } });
   here.last.answer(here.of('acquire')[0]!);
   expect((await early).lease?.leaseId).toBe('lease-early');
@@ -307,7 +306,7 @@ test('a server that goes away answers what is open and takes reports; other call
 test('a stream that breaks rejects what is open with UNAVAILABLE, and the next call opens another', async () => {
   const { desk, balancer } = await acquainted();
   const calls = [balancer.keyBalancer.acquireKey({}), balancer.keyBalancer.reportResult(success('a'))].map(codeOf);
-  await eventually(() => desk.operations).toHaveLength(2);
+  await expect.poll(() => desk.operations).toHaveLength(2);
   desk.last.end();
   expect(await Promise.all(calls)).toEqual(['UNAVAILABLE', 'UNAVAILABLE']);
   desk.obliging = true;
@@ -327,7 +326,7 @@ test('a fault in one operation is its own: the others of its stream are answered
   const balancer = remote(address);
   const good = balancer.keyBalancer.acquireKey({});
   const bad = codeOf(balancer.keyBalancer.reportResult(success('a')));
-  await eventually(() => desk.operations).toHaveLength(2);
+  await expect.poll(() => desk.operations).toHaveLength(2);
   desk.last.end(new Error('a bug'));
   expect((await good).lease?.leaseId).toBe('alone');
   expect(await bad).toBe('INTERNAL');
@@ -350,11 +349,11 @@ test('closing gives up what waits, gives its lease back, and lets reports end', 
   const { desk, balancer } = await acquainted();
   const waiting = codeOf(balancer.keyBalancer.acquireKey({ model: 'waiting', ...MINUTE }));
   const report = codeOf(balancer.keyBalancer.reportResult(success('a')));
-  await eventually(() => desk.operations).toHaveLength(2);
+  await expect.poll(() => desk.operations).toHaveLength(2);
   const closing = balancer.close();
   expect(await waiting).toBe('FAILED_PRECONDITION');
   expect(await codeOf(balancer.keyBalancer.acquireKey({}))).toBe('FAILED_PRECONDITION');
-  await eventually(() => desk.of('cancel')).toHaveLength(1);
+  await expect.poll(() => desk.of('cancel')).toHaveLength(1);
   desk.obliging = true;
   desk.last.answer(...desk.of('acquire'), ...desk.of('report'));
   await closing;

@@ -8,7 +8,6 @@ import { connect } from '../../src/client/connect.ts';
 import { KeyState } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { startFakeGemini } from '../fake-gemini/index.ts';
 import { cli } from '../support/cli.ts';
-import { eventually } from '../support/eventually.ts';
 import { INHERITED } from '../support/inherited.ts';
 import { apiKeys } from '../support/orders.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -96,7 +95,7 @@ test("a visit that lasts lets workers join, and one of them takes its place; a v
   expect(await worker.get({ acquire: {} })).toEqual(expect.any(String));
   expect(await short.get({ connect: dataDir, visit: true })).toBe(socketOf(dataDir));
   await long.get({ close: true });
-  await eventually(() => ownerOf(dataDir)).toBe(worker.pid);
+  await expect.poll(() => ownerOf(dataDir)).toBe(worker.pid);
   await worker.kill();
   await expect(short.get({ acquire: {} })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   expect(ownerOf(dataDir)).toBe(worker.pid);
@@ -112,23 +111,23 @@ test('a server is joined, and its place taken when it does not come back', async
   expect(await worker.get({ connect: dataDir })).toBe(socketOf(dataDir));
   await worker.get({ addKey: ONE });
   await server.stop();
-  await eventually(() => worker.get({ where: true })).toBe(`data dir ${dataDir}`);
+  await expect.poll(() => worker.get({ where: true })).toBe(`data dir ${dataDir}`);
   await worker.get({ acquire: {} });
 });
 
 test('an owner and its guests that have nothing more to do end by themselves', async () => {
   const dataDir = tempDir();
   const owner = startProgram(dataDir);
-  await eventually(() => ownerOf(dataDir)).toBe(owner.pid);
+  await expect.poll(() => ownerOf(dataDir)).toBe(owner.pid);
   const guest = startProgram(dataDir);
   expect(await guest.end()).toEqual({ said: `${socketOf(dataDir)}\n`, exit: [0, null] });
   // One that stays keeps nobody.
   const staying = new SharedChild();
   expect(await staying.get({ connect: dataDir })).toBe(socketOf(dataDir));
   expect(await owner.end()).toEqual({ said: `data dir ${dataDir}\n`, exit: [0, null] });
-  await eventually(() => ownerOf(dataDir)).toBe(staying.pid);
+  await expect.poll(() => ownerOf(dataDir)).toBe(staying.pid);
   // Only the owner that ended took its socket away, not that of the one after it.
-  await eventually(() => existsSync(join(dataDir, 'keybalancer.sock'))).toBe(true);
+  await expect.poll(() => existsSync(join(dataDir, 'keybalancer.sock'))).toBe(true);
 });
 
 test.each(['', 'process.exit()'])(
@@ -136,7 +135,7 @@ test.each(['', 'process.exit()'])(
   async (lastWords) => {
     const dataDir = tempDir();
     const owner = startProgram(dataDir, lastWords);
-    await eventually(() => existsSync(join(dataDir, 'keybalancer.sock'))).toBe(true);
+    await expect.poll(() => existsSync(join(dataDir, 'keybalancer.sock'))).toBe(true);
     await owner.end();
     expect(existsSync(join(dataDir, 'keybalancer.sock'))).toBe(false);
   },
@@ -151,12 +150,12 @@ test('Gemini is asked about a suspected key by the owner alone, once', async () 
   await children[0]!.get({ addKey: ONE });
   const leases = await Promise.all(children.map((child) => child.get({ acquire: {} })));
   for (const [index, child] of children.entries()) await child.get({ reportSuspended: leases[index] as string });
-  await eventually(() => fake.counts.byMethod['models.list']).toBe(1);
+  await expect.poll(() => fake.counts.byMethod['models.list']).toBe(1);
   const state = async () => children[1]!.get({ keyState: true });
-  await eventually(state).toBe(KeyState.DISABLED_AUTO);
+  await expect.poll(state).toBe(KeyState.DISABLED_AUTO);
   // Nor by the next owner, who knows the answer.
   await children[0]!.kill();
-  await eventually(() => ownerOf(dataDir)).not.toBe(children[0]!.pid);
+  await expect.poll(() => ownerOf(dataDir)).not.toBe(children[0]!.pid);
   expect(await state()).toBe(KeyState.DISABLED_AUTO);
   expect(fake.counts.byMethod).toEqual({ 'models.list': 1 });
 });

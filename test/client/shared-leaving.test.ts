@@ -6,7 +6,6 @@ import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { connect } from '../../src/client/connect.ts';
 import { AcquireKeyResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const remote = vi.hoisted(() => ({ make: (): unknown => undefined }));
@@ -47,11 +46,11 @@ test('a call that has found its way to another owner is not cut off when its own
   expect(balancer.where).toBe('there');
   const lease = balancer.keyBalancer.acquireKey({});
   go();
-  await eventually(() => balancer.where).toBe(`data dir ${dataDir}`);
+  await expect.poll(() => balancer.where).toBe(`data dir ${dataDir}`);
   expect(close).not.toHaveBeenCalled();
   waiting.resolve(create(AcquireKeyResponseSchema, { replayed: true }));
   expect(await lease).toMatchObject({ replayed: true });
-  await eventually(() => close.mock.calls.length).toBe(1);
+  await expect.poll(() => close.mock.calls.length).toBe(1);
 });
 
 test('closing lets go of the owner that is there and of those that are gone', async () => {
@@ -68,7 +67,7 @@ test('closing lets go of the owner that is there and of those that are gone', as
   const balancer = await connect({ dataDir });
   void balancer.keyBalancer.acquireKey({});
   change();
-  await eventually(() => balancer.where).toBe('owner 2');
+  await expect.poll(() => balancer.where).toBe('owner 2');
   expect(closed).toEqual([]);
   await Promise.all([balancer.close(), balancer.close()]);
   expect(closed.toSorted()).toEqual(['owner 1', 'owner 2']);

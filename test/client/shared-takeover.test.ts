@@ -1,7 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { connect } from '../../src/client/connect.ts';
 import { startFakeGemini } from '../fake-gemini/index.ts';
-import { eventually } from '../support/eventually.ts';
 import { apiKeys } from '../support/orders.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { ownerOf, SharedChild } from './shared-child.ts';
@@ -34,7 +33,7 @@ async function crowd(dataDir: string, size: number): Promise<SharedChild[]> {
 
 /** Whoever of them owns the data dir, once one does. */
 async function successor(dataDir: string, children: readonly SharedChild[]): Promise<SharedChild> {
-  await eventually(() => children.some(({ pid }) => pid === ownerOf(dataDir))).toBe(true);
+  await expect.poll(() => children.some(({ pid }) => pid === ownerOf(dataDir))).toBe(true);
   return children.find(({ pid }) => pid === ownerOf(dataDir))!;
 }
 
@@ -79,9 +78,9 @@ test('four processes work while their owner is killed three times: every call su
   };
   const allWork = async (): Promise<void> => {
     const before = new Map([...alive].map((child) => [child, child.calls.length]));
-    await eventually(() => [...alive].filter((child) => child.calls.length < before.get(child)! + 3 * CALLERS)).toEqual(
-      [],
-    );
+    await expect
+      .poll(() => [...alive].filter((child) => child.calls.length < before.get(child)! + 3 * CALLERS))
+      .toEqual([]);
   };
   for (let each = 0; each < 4; each++) await start();
   for (let kill = 0; kill < 3; kill++) {
@@ -154,7 +153,7 @@ test('an acquire that waits at an owner that goes is told so at once, and its re
   const waiting = guest.get({ acquire: { maxWaitMs: 30_000 } });
   const refused = expect(waiting).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   const visitor = await connect({ dataDir, visit: true });
-  await eventually(async () => (await visitor.keyBalancer.getStats({})).total!.waitingAcquires).toBe(1n);
+  await expect.poll(async () => (await visitor.keyBalancer.getStats({})).total!.waitingAcquires).toBe(1n);
   await visitor.close();
   await owner.get({ close: true });
   await refused;
@@ -173,10 +172,10 @@ test.each([
   const dataDir = await filled({ default: [ONE, TWO] });
   const [owner, watcher] = (await crowd(dataDir, 2)) as [SharedChild, SharedChild];
   await watcher.get({ watch: true });
-  await eventually(() => watcher.health).toEqual([SNAPSHOT]);
+  await expect.poll(() => watcher.health).toEqual([SNAPSHOT]);
   if (how === 'close') await owner.get({ close: true });
   else await owner.kill();
-  await eventually(() => watcher.health).toEqual([SNAPSHOT, next]);
+  await expect.poll(() => watcher.health).toEqual([SNAPSHOT, next]);
 });
 
 test('a process that cannot be the owner says why, and goes on with whoever can', async () => {
@@ -186,9 +185,9 @@ test('a process that cannot be the owner says why, and goes on with whoever can'
   await owner.get({ connect: dataDir });
   await stranger.get({ connect: dataDir, embedded: { masterKey: { value: 'ff'.repeat(32) } } });
   await owner.kill();
-  await eventually(() => stranger.news).toEqual([
-    { warning: expect.stringContaining('cannot take its place: the master key') },
-  ]);
+  await expect
+    .poll(() => stranger.news)
+    .toEqual([{ warning: expect.stringContaining('cannot take its place: the master key') }]);
   await expect(stranger.get({ acquire: {} })).rejects.toMatchObject({
     code: 'UNAVAILABLE',
     reason: 'MASTER_KEY_UNUSABLE',

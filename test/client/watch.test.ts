@@ -1,7 +1,6 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { createKeyBalancer, type KeyBalancer, type WatchOptions } from '../../src/client/index.ts';
 import type { WatchHealthResponse } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { apiKeys } from '../support/orders.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -30,14 +29,14 @@ describe.each(WAYS)('a watch of health, $way,', ({ place }) => {
   test('begins with a snapshot, tells of changes, and ends with the client', async () => {
     const { wrapper } = await bench(await place(), { [ONE]: {} });
     const { cases, over } = watched(wrapper);
-    await eventually(() => cases().includes('snapshot')).toBe(true);
+    await expect.poll(() => cases().includes('snapshot')).toBe(true);
     const key = await wrapper.lease();
     const before = cases().length;
     await key.failed({
       status: 400,
       body: '{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"API key not valid.","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}',
     });
-    await eventually(() => cases().length).toBeGreaterThan(before);
+    await expect.poll(() => cases().length).toBeGreaterThan(before);
     await wrapper.close();
     expect(await over).toBe('ended');
   });
@@ -46,7 +45,7 @@ describe.each(WAYS)('a watch of health, $way,', ({ place }) => {
     const { wrapper } = await bench(await place(), { [ONE]: {} });
     const controller = new AbortController();
     const { cases, over } = watched(wrapper, { signal: controller.signal });
-    await eventually(() => cases().length).toBeGreaterThan(0);
+    await expect.poll(() => cases().length).toBeGreaterThan(0);
     controller.abort();
     expect(await over).toMatchObject({ name: 'KeyBalancerError', code: 'CANCELLED' });
     await (await wrapper.lease()).succeeded();
@@ -55,7 +54,7 @@ describe.each(WAYS)('a watch of health, $way,', ({ place }) => {
   test('ends with the loop over it', async () => {
     const { wrapper } = await bench(await place(), { [ONE]: {} });
     for await (const { event } of wrapper.watchHealth()) if (event.case === 'snapshot') break;
-    await eventually(async () => (await wrapper.getStats()).server?.watchers).toBe(0n);
+    await expect.poll(async () => (await wrapper.getStats()).server?.watchers).toBe(0n);
   });
 });
 
@@ -66,15 +65,15 @@ test('a watch goes on over a restart of the server, with what happens after it',
   onTestFinished(() => balancer.close());
   await balancer.addKey(ONE);
   const { messages, cases } = watched(balancer);
-  await eventually(() => cases().includes('snapshot')).toBe(true);
+  await expect.poll(() => cases().includes('snapshot')).toBe(true);
   await first.stop('SIGTERM');
   const second = await ServerProcess.start({ dataDir, grpc: first.grpc });
   const beforeSecond = messages.length;
   await added(second, TWO);
-  await eventually(() => messages.length).toBeGreaterThan(beforeSecond);
+  await expect.poll(() => messages.length).toBeGreaterThan(beforeSecond);
   await second.kill();
   const third = await ServerProcess.start({ dataDir, grpc: first.grpc });
   const beforeThird = messages.length;
   await added(third, THREE);
-  await eventually(() => messages.length).toBeGreaterThan(beforeThird);
+  await expect.poll(() => messages.length).toBeGreaterThan(beforeThird);
 }, 60_000);

@@ -8,7 +8,6 @@ import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'v
 import type { Balancer } from '../../src/client/balancer.ts';
 import { KeyState, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { expectedAnswer, type FakeGemini, type KeyOptions, startFakeGemini } from '../fake-gemini/index.ts';
-import { eventually } from '../support/eventually.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { type Command, lacking, type Programs } from './toolchains.ts';
@@ -147,17 +146,17 @@ export function describeClient(language: string, prepare: (dir: string) => Progr
     watch.stdout.setEncoding('utf8').on('data', (chunk: string) => {
       seen += chunk;
     });
-    await eventually(() => seen).toBe('default key-00000001 AVAILABLE\nwatching\n');
+    await expect.poll(() => seen).toBe('default key-00000001 AVAILABLE\nwatching\n');
     await balancer.keyAdmin.updateKey({
       key: { keyId: 'key-00000001', disabled: true },
       updateMask: { paths: ['disabled'] },
     });
-    await eventually(() => seen).toMatch(/^KEY_CHANGED key-00000001 AVAILABLE -> DISABLED_ADMIN$/m);
+    await expect.poll(() => seen).toMatch(/^KEY_CHANGED key-00000001 AVAILABLE -> DISABLED_ADMIN$/m);
 
     await server.stop();
     const again = await ServerProcess.start({ dataDir, grpc: server.grpc });
     await again.connect().keyAdmin.createKey({ apiKey: SECOND, key: {} });
-    await eventually(() => seen).toMatch(/^KEY_ADDED key-00000002 AVAILABLE$/m);
+    await expect.poll(() => seen).toMatch(/^KEY_ADDED key-00000002 AVAILABLE$/m);
     expect(seen.match(/^watching$/gm)).toHaveLength(1);
     expect(seen.match(/DISABLED_ADMIN$/gm)).toHaveLength(1);
   });

@@ -4,7 +4,6 @@ import type { Balancer } from '../../src/client/balancer.ts';
 import { connect } from '../../src/client/connect.ts';
 import { ErrorClass, KeyState, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { startFakeGemini } from '../fake-gemini/index.ts';
-import { eventually } from '../support/eventually.ts';
 import { testKeys } from '../support/key-dirs.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -101,7 +100,7 @@ test('row 11: a key that a report calls dead is out of use, and disabled when Ge
   const leaked = await withKeys(1, fake.url);
   const [second] = await leases(leaked, 1);
   await fail(leaked, second!, LEAKED_KEY);
-  await eventually(async () => (await keyOf(leaked)).health!.state).toBe(KeyState.DISABLED_AUTO);
+  await expect.poll(async () => (await keyOf(leaked)).health!.state).toBe(KeyState.DISABLED_AUTO);
 });
 
 test('row 11: a key that is over its quota rests, and its weight is not touched', async () => {
@@ -147,7 +146,7 @@ test('row 15: in a pool with auto success a lease that nobody reports counts as 
     const { succeeded, expired } = (await keyOf(balancer)).usage!;
     return { succeeded, expired };
   };
-  await eventually(usage).toEqual({ succeeded: 1n, expired: 0n });
+  await expect.poll(usage).toEqual({ succeeded: 1n, expired: 0n });
 });
 
 test('row 16: what was acknowledged is there after a server was killed, with nothing saved by hand', async () => {

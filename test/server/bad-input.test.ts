@@ -10,7 +10,6 @@ import {
   KeyBalancerService,
   Outcome,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { rawClient } from '../support/server-clients.ts';
 import { allKeys, closes } from './ledger.ts';
 import { NO_LEASE, REFUSALS, usedServer } from './refusals.ts';
@@ -118,7 +117,7 @@ describe('a request that cannot be', () => {
     await expect(balancer.keyBalancer.reportResult(foreign)).rejects.toMatchObject(NO_LEASE);
     const { lease } = await balancer.keyBalancer.acquireKey({ leaseTtl: durationFromMs(1000) });
     const expired = async (): Promise<bigint> => (await balancer.keyBalancer.getStats({})).total!.usage!.expired;
-    await eventually(expired).toBe(1n);
+    await expect.poll(expired).toBe(1n);
     const late = { leaseId: lease!.leaseId, outcome: SUCCESS };
     expect(await balancer.keyBalancer.reportResult(late)).toMatchObject({ late: true, duplicate: false });
     expect(await balancer.keyBalancer.reportResult(late)).toMatchObject({ duplicate: true });

@@ -3,7 +3,6 @@ import { promisify } from 'node:util';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { describe, expect, test } from 'vitest';
 import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { checkServing, importKeys, rawClient, received, watchServing } from '../support/server-clients.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -26,11 +25,11 @@ describe('gRPC health', () => {
       for (const service of ['', ...SERVICES]) {
         expect(await checkServing(client, service)).toBe('SERVING');
         const watch = received<{ status: string }>(watchServing(client, service));
-        await eventually(() => watch.messages).toMatchObject([{ status: 'SERVING' }]);
+        await expect.poll(() => watch.messages).toMatchObject([{ status: 'SERVING' }]);
       }
       await expect(checkServing(client, 'keybalancer.v1.Nothing')).rejects.toMatchObject({ code: 5 });
       const unknown = received<{ status: string }>(watchServing(client, 'keybalancer.v1.Nothing'));
-      await eventually(() => unknown.messages).toMatchObject([{ status: 'SERVICE_UNKNOWN' }]);
+      await expect.poll(() => unknown.messages).toMatchObject([{ status: 'SERVICE_UNKNOWN' }]);
     }
   });
 });

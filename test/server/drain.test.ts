@@ -8,7 +8,6 @@ import {
   type SessionResponse,
   type WatchHealthResponse,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { importKeys, openSession, openWatch, rawClient, received, watchServing } from '../support/server-clients.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -30,7 +29,7 @@ async function busyServer(dataDir: string) {
   const acquire = { correlationId: 1n, operation: { case: 'acquire' as const, value: { leaseTtl: LONG } } };
   session.write({ operations: [acquire] });
   const results = () => answers.messages.flatMap((message) => message.results);
-  await eventually(results).toHaveLength(1);
+  await expect.poll(results).toHaveLength(1);
   const [first] = results();
   const onSession = first!.result.case === 'acquire' ? first!.result.value.lease!.leaseId : '';
   return { server, balancer, leaseId, session, answers, results, onSession };
@@ -57,7 +56,7 @@ describe('a server that is told to stop', () => {
     const watch = received<WatchHealthResponse>(openWatch(rawClient(server.grpc)));
     await vi.waitFor(() => expect([serving.messages.length, watch.messages.length]).toEqual([1, 1]));
     const waiting = balancer.keyBalancer.acquireKey({ maxWait: LONG }).catch((error) => error);
-    await eventually(async () => (await balancer.keyBalancer.getStats({})).total!.waitingAcquires).toBe(1n);
+    await expect.poll(async () => (await balancer.keyBalancer.getStats({})).total!.waitingAcquires).toBe(1n);
 
     const stopping = performance.now();
     const exit = server.stop('SIGTERM');
@@ -65,15 +64,17 @@ describe('a server that is told to stop', () => {
     expect(await waiting).toMatchObject(draining);
     expect(await watch.end).toMatchObject(draining);
     await vi.waitFor(() => expect(serving.messages.map(({ status }) => status)).toEqual(['SERVING', 'NOT_SERVING']));
-    await eventually(() => answers.messages.some(({ goAway }) => goAway !== undefined)).toBe(true);
+    await expect.poll(() => answers.messages.some(({ goAway }) => goAway !== undefined)).toBe(true);
     await expect(balancer.keyBalancer.acquireKey({})).rejects.toMatchObject(draining);
     const report = { leaseId, outcome: Outcome.SUCCESS };
     expect(await balancer.keyBalancer.reportResult(report)).toMatchObject({ duplicate: false });
     reportOnSession(busy);
-    await eventually(() => busy.results().at(-1)?.result).toMatchObject({
-      case: 'report',
-      value: { duplicate: false },
-    });
+    await expect
+      .poll(() => busy.results().at(-1)?.result)
+      .toMatchObject({
+        case: 'report',
+        value: { duplicate: false },
+      });
     expect(await answers.end).toBeUndefined();
     expect(await exit).toEqual({ code: 0, signal: null });
     expect(performance.now() - stopping).toBeLessThan(STOPPED_MS);
@@ -85,7 +86,7 @@ describe('a server that is told to stop', () => {
     const dataDir = tempDir();
     const { server, balancer, leaseId, onSession, answers } = await busyServer(dataDir);
     void server.stop('SIGTERM');
-    await eventually(() => answers.messages.some(({ goAway }) => goAway !== undefined)).toBe(true);
+    await expect.poll(() => answers.messages.some(({ goAway }) => goAway !== undefined)).toBe(true);
     await balancer.keyBalancer.reportResult({ leaseId, outcome: Outcome.SUCCESS });
     const stopping = performance.now();
     expect(await server.stop('SIGTERM')).toEqual({ code: 143, signal: null });
@@ -115,7 +116,7 @@ describe('a server that is told to stop', () => {
         .on('error', () => {})
         .pause();
     }
-    await eventually(async () => (await balancer.keyBalancer.getStats({})).total!.activeLeases).toBe(2000n);
+    await expect.poll(async () => (await balancer.keyBalancer.getStats({})).total!.activeLeases).toBe(2000n);
     // And connections whose clients never say or read a word.
     for (const address of [server.grpc, server.http]) {
       const silent = connect(Number(address.split(':')[1]), '127.0.0.1');

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { importKeys } from '../support/server-clients.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -58,14 +57,14 @@ describe('a server whose disk is full', () => {
     await expect(keyAdmin.createPool({ pool: { pool: 'other' } })).rejects.toMatchObject(REFUSED);
     expect(await usage(balancer)).toEqual(before);
     const tries = await failedCommits(server);
-    await eventually(() => failedCommits(server)).toBeGreaterThan(tries + 2);
+    await expect.poll(() => failedCommits(server)).toBeGreaterThan(tries + 2);
     await expect(keyBalancer.acquireKey({})).rejects.toMatchObject(REFUSED);
     expect(server.stderr).not.toContain('takes writes again');
 
     server.limitFileSize('unlimited');
-    await eventually(() => keyBalancer.acquireKey({ leaseTtl: { seconds: 600n } }).then(() => 'served', String)).toBe(
-      'served',
-    );
+    await expect
+      .poll(() => keyBalancer.acquireKey({ leaseTtl: { seconds: 600n } }).then(() => 'served', String))
+      .toBe('served');
     for (const leaseId of leases) {
       const answer = await keyBalancer.reportResult({ leaseId, outcome: Outcome.SUCCESS });
       expect(answer).toMatchObject({ duplicate: false, late: false });
@@ -98,11 +97,11 @@ describe('a server whose disk is full', () => {
     server.limitFileSize(FULL);
     await expect(change(used)).rejects.toMatchObject(REFUSED);
     const tries = await failedCommits(server);
-    await eventually(() => failedCommits(server)).toBeGreaterThan(tries + 2);
+    await expect.poll(() => failedCommits(server)).toBeGreaterThan(tries + 2);
     await expect(balancer.keyBalancer.acquireKey({})).rejects.toMatchObject(REFUSED);
     expect(server.stderr).not.toContain('takes writes again');
     server.limitFileSize('unlimited');
-    await eventually(() => balancer.keyBalancer.acquireKey({}).then(() => 'served', String)).toBe('served');
+    await expect.poll(() => balancer.keyBalancer.acquireKey({}).then(() => 'served', String)).toBe('served');
     await change(used);
   });
 

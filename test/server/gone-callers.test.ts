@@ -4,7 +4,6 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { importKeys, openSession, rawClient } from '../support/server-clients.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -115,11 +114,11 @@ describe('an acquire that waits', () => {
     let held = leaseId;
     for (const { how, wait } of LEAVING) {
       const leave = await wait(server);
-      await eventually(() => waiting(balancer), how).toBe(1n);
+      await expect.poll(() => waiting(balancer), { message: how }).toBe(1n);
       const next = balancer.keyBalancer.acquireKey(WAIT);
-      await eventually(() => waiting(balancer)).toBe(2n);
+      await expect.poll(() => waiting(balancer)).toBe(2n);
       await leave();
-      await eventually(() => waiting(balancer), how).toBe(1n);
+      await expect.poll(() => waiting(balancer), { message: how }).toBe(1n);
       await balancer.keyBalancer.reportResult({ leaseId: held, outcome: Outcome.SUCCESS });
       held = (await next).lease!.leaseId;
       expect((await balancer.keyAdmin.listLeases({})).leases).toHaveLength(1);

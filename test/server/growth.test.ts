@@ -7,7 +7,6 @@ import {
   Outcome,
   type SessionResponse,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { importKeys, openSession, rawClient } from '../support/server-clients.ts';
 import { ServerProcess, SMALL_HEAP } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -38,7 +37,7 @@ class Pipeline {
     this.#session.write({
       operations: operations.map(({ operation }) => ({ correlationId: this.#correlationId++, operation })),
     });
-    await eventually(() => this.#results.length).toBe(operations.length);
+    await expect.poll(() => this.#results.length).toBe(operations.length);
     return this.#results;
   }
 

@@ -6,7 +6,6 @@ import type { Report } from '../../src/client/reports.ts';
 import { KeyState, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { type CustomError, type FakeGemini, type FakeMethod, startFakeGemini } from '../fake-gemini/index.ts';
 import { cli } from '../support/cli.ts';
-import { eventually } from '../support/eventually.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { API_KEYS, errorsWith, Outputs, wordsWith } from './key-leaks.ts';
@@ -100,7 +99,7 @@ async function suspectAll({ fake, balancer, outputs, keyIds }: Bench): Promise<v
       const { state, verification } = key!.health!;
       return state === KeyState.DISABLED_AUTO || (verification?.unanswered ?? 0) > 0;
     };
-    await eventually(answered).toBe(true);
+    await expect.poll(answered).toBe(true);
   }
 }
 

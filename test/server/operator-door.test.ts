@@ -3,7 +3,6 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createKeyBalancer } from '../../src/client/index.ts';
 import { connectOperator } from '../../src/client/operator.ts';
 import { startServe } from '../support/cli.ts';
-import { eventually } from '../support/eventually.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 function operatorAt(address: string) {
@@ -36,7 +35,7 @@ test('an application that owns a data dir checks its database for others, and ha
   await balancer.addKey('AQ.test-key-000001');
   const operator = operatorAt(`unix:${dataDir}/keybalancer.sock`);
   // The socket is there a moment after the data dir is open.
-  await eventually(() => existsSync(`${dataDir}/keybalancer.sock`)).toBe(true);
+  await expect.poll(() => existsSync(`${dataDir}/keybalancer.sock`)).toBe(true);
   expect((await operator.check({})).result).toMatchObject({ problems: [], keys: 1n });
   await expect(operator.reloadConfig({})).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
 });

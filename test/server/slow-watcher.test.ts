@@ -6,7 +6,6 @@ import {
   Outcome,
   type WatchHealthResponse,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { eventually } from '../support/eventually.ts';
 import { openWatch, rawClient } from '../support/server-clients.ts';
 import { ServerProcess, SMALL_HEAP } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -61,7 +60,7 @@ describe('a watcher that stops reading', () => {
     };
     await reweigh(1);
     const views = Array.from({ length: WATCHERS }, () => new View(server.grpc));
-    await eventually(() => views.map(({ weights }) => weights.size)).toEqual(new Array(WATCHERS).fill(KEYS));
+    await expect.poll(() => views.map(({ weights }) => weights.size)).toEqual(new Array(WATCHERS).fill(KEYS));
     for (const view of views) view.pause();
     const memory = server.residentBytes;
     let changing = true;
@@ -85,7 +84,7 @@ describe('a watcher that stops reading', () => {
     const truth = new Map((await allKeys(balancer)).map(({ keyId, health }) => [keyId, health!.weight]));
     expect(new Set(truth.values())).toEqual(new Set([ROUNDS + 1]));
     for (const view of views) {
-      await eventually(() => view.weights).toEqual(truth);
+      await expect.poll(() => view.weights).toEqual(truth);
       // None is lost: those that were not told by themselves are counted in others.
       expect(view.changes).toBe(KEYS * ROUNDS);
       expect(view.messages).toBeLessThan((KEYS * ROUNDS) / 2);

@@ -1,7 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import { expect, test } from 'vitest';
 import { CATALOG, fullName } from '../../src/server/metrics/catalog.ts';
-import { eventually } from '../support/eventually.ts';
 import { rawClient } from '../support/server-clients.ts';
 import { type ServeOptions, ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -103,9 +102,9 @@ test('metrics are those of /metrics, under their OpenTelemetry names and with un
   const server = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }, { more: ['--metrics-per-key', 'on'] });
   await call(server, 'AcquireKey');
   const refusals = () => collector.metrics.find(({ name }) => name === 'keybalancer.acquire.refusals');
-  await eventually(() => refusals()?.points).toMatchObject([
-    { value: 1, attributes: { pool: 'default', reason: 'pool_empty' } },
-  ]);
+  await expect
+    .poll(() => refusals()?.points)
+    .toMatchObject([{ value: 1, attributes: { pool: 'default', reason: 'pool_empty' } }]);
   expect(refusals()).toMatchObject({ kind: 'sum', isMonotonic: true, unit: '{acquire}' });
   const units = Object.fromEntries(Object.values(CATALOG).map((metric) => [fullName(metric), metric.unit]));
   for (const { name, unit = '' } of collector.metrics) expect(unit, name).toBe(units[name]);
@@ -143,7 +142,7 @@ test('a key in the id of a request, or in a header for the collector, is seen no
   );
   await call(server, 'AcquireKey', { ...traced(), 'x-request-id': secret });
   collector.mood = 401;
-  await eventually(() => lines(server, WARNING).length).toBeGreaterThan(0);
+  await expect.poll(() => lines(server, WARNING).length).toBeGreaterThan(0);
   await server.stop();
   expect(collector.headers[0]?.authorization).toBe('Bearer sesame');
   expect(lines(server, 'call')).toHaveLength(1);
@@ -185,9 +184,9 @@ test.each<[string, Mood | 'down']>([
         .sort();
     for (let each = 0; each < 2; each++) {
       expect(await call(server, 'GetStats', traced())).toBe(0);
-      await eventually(signals).toEqual(['logs', 'metrics', 'traces']);
+      await expect.poll(signals).toEqual(['logs', 'metrics', 'traces']);
       const before = collector.bodies.length;
-      if (mood !== 'down') await eventually(() => collector.bodies.length).toBeGreaterThan(before + 2);
+      if (mood !== 'down') await expect.poll(() => collector.bodies.length).toBeGreaterThan(before + 2);
     }
     expect(await server.stop()).toEqual({ code: 0, signal: null });
     expect(signals()).toEqual(['logs', 'metrics', 'traces']);
@@ -198,9 +197,9 @@ test('a collector that comes back gets what is new, and the log says so', async 
   const collector = await Collector.start();
   collector.mood = 403;
   const server = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
-  await eventually(() => lines(server, WARNING).some(({ signal }) => signal === 'metrics')).toBe(true);
+  await expect.poll(() => lines(server, WARNING).some(({ signal }) => signal === 'metrics')).toBe(true);
   collector.mood = 'takes';
-  await eventually(() => lines(server, 'telemetry is sent again').map(({ signal }) => signal)).toContain('metrics');
+  await expect.poll(() => lines(server, 'telemetry is sent again').map(({ signal }) => signal)).toContain('metrics');
   expect(collector.metrics.length).toBeGreaterThan(0);
   await call(server, 'GetStats', traced());
   await server.stop();

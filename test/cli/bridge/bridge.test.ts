@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Balancer } from '../../../src/client/balancer.ts';
 import { Cli, cli } from '../../support/cli.ts';
-import { eventually } from '../../support/eventually.ts';
 import { readLogs } from '../../support/otlp-logs.ts';
 import { importKeys } from '../../support/server-clients.ts';
 import { ServerProcess } from '../../support/server-process.ts';
@@ -63,20 +62,20 @@ test('it tells how all stands, then each change once, signed and with the header
     '--header',
     'X-Team: payments',
   );
-  await eventually(taken).toHaveLength(3);
+  await expect.poll(taken).toHaveLength(3);
   expect(taken().map(({ snapshot }) => [snapshot!.pools.length, snapshot!.keys.length, snapshot!.more])).toEqual([
     [1, 0, true],
     [0, 1, true],
     [0, 1, false],
   ]);
   await disable(balancer, keyIds[1]!);
-  await eventually(taken).toHaveLength(4);
+  await expect.poll(taken).toHaveLength(4);
   expect(taken()[3]).toMatchObject({
     change: { kind: 'HEALTH_EVENT_KIND_KEY_CHANGED', key: { keyId: keyIds[1] }, previousState: 'KEY_STATE_AVAILABLE' },
   });
-  await eventually(() => running.stdout).toMatch(
-    / reached=yes delivered=4 waiting=0 gaps=0 merged=0 refused=0 sink=ok\n/,
-  );
+  await expect
+    .poll(() => running.stdout)
+    .toMatch(/ reached=yes delivered=4 waiting=0 gaps=0 merged=0 refused=0 sink=ok\n/);
   running.child.kill('SIGTERM');
   const { exitCode, stdout, stderr } = await running.ended;
   expect([exitCode, stderr]).toEqual([0, '']);
@@ -100,7 +99,7 @@ test('every change arrives though the bridge is killed again and again, and what
   // Outside of the bridge: what was changed.
   const ledger: string[] = [];
   let running = bridge('--batch-size', '7');
-  await eventually(taken).toHaveLength(61);
+  await expect.poll(taken).toHaveLength(61);
   // It dies when it has sent some, before it hears that the sink has them.
   let killAt = sink.calls.length + 1;
   const killed: string[][] = [];
@@ -119,7 +118,7 @@ test('every change arrives though the bridge is killed again and again, and what
     killAt = ledger.length === 60 ? Number.POSITIVE_INFINITY : sink.calls.length + 3;
     running = bridge('--batch-size', '7');
   }
-  await eventually(() => new Set(disabledIn(taken()))).toEqual(new Set(ledger));
+  await expect.poll(() => new Set(disabledIn(taken()))).toEqual(new Set(ledger));
   expect(killed).toHaveLength(3);
   const ids = new Set(taken().map(({ id }) => id));
   for (const id of killed.flat()) expect(ids).toContain(id);
@@ -141,18 +140,20 @@ test('a sink that is down, slow and unwilling gets everything in the end, and th
       .split('\n')
       .filter((line) => line.includes(`"kind":"${kind}"`))
       .map((line) => JSON.parse(line) as { message: string; failing: unknown; waiting: number });
-  await eventually(() => said('sink-failing')).toMatchObject([{ message: expect.stringContaining('ECONNREFUSED') }]);
-  await eventually(() => said('status').at(-1)).toMatchObject({
-    reached: true,
-    waiting: 31,
-    failing: { why: expect.stringContaining('ECONNREFUSED'), nextTry: expect.any(String) },
-  });
+  await expect.poll(() => said('sink-failing')).toMatchObject([{ message: expect.stringContaining('ECONNREFUSED') }]);
+  await expect
+    .poll(() => said('status').at(-1))
+    .toMatchObject({
+      reached: true,
+      waiting: 31,
+      failing: { why: expect.stringContaining('ECONNREFUSED'), nextTry: expect.any(String) },
+    });
   const bad: (number | (() => void))[] = [() => {}, 429, 500, 413, 413];
   sink.answer = () => bad.shift();
   await sink.open();
   for (const keyId of keyIds.slice(0, 5)) await disable(balancer, keyId);
-  await eventually(() => new Set(disabledIn(taken()))).toEqual(new Set(keyIds.slice(0, 5)));
-  await eventually(() => said('status').at(-1)).toMatchObject({ waiting: 0, failing: null });
+  await expect.poll(() => new Set(disabledIn(taken()))).toEqual(new Set(keyIds.slice(0, 5)));
+  await expect.poll(() => said('status').at(-1)).toMatchObject({ waiting: 0, failing: null });
   expect(
     said('sink-failing')
       .map(({ message }) => message)
@@ -172,21 +173,21 @@ test('over a restart of the server in good order it goes on, and says so only if
 }, async () => {
   const { dataDir, server, bridge, keyIds, taken } = await setUp(2);
   const running = bridge();
-  await eventually(taken).toHaveLength(3);
+  await expect.poll(taken).toHaveLength(3);
   await server.stop();
-  await eventually(() => running.stderr).toContain('the server is not reached, trying again');
+  await expect.poll(() => running.stderr).toContain('the server is not reached, trying again');
   const again = await ServerProcess.start({ dataDir });
-  await eventually(() => running.stderr).toContain('the server is reached again');
+  await expect.poll(() => running.stderr).toContain('the server is reached again');
   const balancer = again.connect(again.socket);
   await disable(balancer, keyIds[0]!);
-  await eventually(() => disabledIn(taken())).toEqual([keyIds[0]]);
+  await expect.poll(() => disabledIn(taken())).toEqual([keyIds[0]]);
   expect(gapsIn(taken())).toEqual([]);
   // Now something happens while the bridge is away.
   running.child.kill('SIGTERM');
   await running.ended;
   await disable(balancer, keyIds[1]!);
   bridge();
-  await eventually(() => disabledIn(taken())).toEqual(keyIds);
+  await expect.poll(() => disabledIn(taken())).toEqual(keyIds);
   expect(gapsIn(taken())).toEqual(['resumed']);
 });
 
@@ -195,10 +196,10 @@ test('after a crash of the server it says that something may be missing, and tel
 }, async () => {
   const { dataDir, server, bridge, taken } = await setUp(2);
   const running = bridge();
-  await eventually(taken).toHaveLength(3);
+  await expect.poll(taken).toHaveLength(3);
   await server.kill();
   await ServerProcess.start({ dataDir });
-  await eventually(taken).toHaveLength(7);
+  await expect.poll(taken).toHaveLength(7);
   expect(gapsIn(taken())).toEqual(['reset']);
   expect(taken()[4]!.snapshot).toMatchObject({ reset: true });
   expect(running.stderr).toContain('the server cannot tell what happened since the last event');
@@ -208,7 +209,7 @@ test('what a sink does not take before the end is kept, and goes first the next 
   const { sink, stateFile, bridge, taken } = await setUp(3);
   sink.answer = () => 503;
   const running = bridge();
-  await eventually(() => sink.calls).not.toHaveLength(0);
+  await expect.poll(() => sink.calls).not.toHaveLength(0);
   const sent = eventsOf(sink.calls[0]!);
   running.child.kill('SIGTERM');
   expect(await running.ended).toMatchObject({
@@ -217,7 +218,7 @@ test('what a sink does not take before the end is kept, and goes first the next 
   });
   sink.answer = () => undefined;
   bridge();
-  await eventually(taken).toEqual(sent);
+  await expect.poll(taken).toEqual(sent);
   expect(readFileSync(stateFile, 'utf8')).not.toContain('test-key');
 });
 
@@ -225,14 +226,12 @@ test('a pool and kinds can be chosen, and a snapshot has only what they are abou
   const { balancer, keyIds, bridge, taken } = await setUp(1);
   await balancer.keyAdmin.createPool({ pool: { pool: 'other' } });
   bridge('--pool', 'default', '--kind', 'pool-exhausted', '--kind', 'pool-recovered');
-  await eventually(taken).toMatchObject([{ snapshot: { keys: [], pools: [{ pool: 'default' }] } }]);
+  await expect.poll(taken).toMatchObject([{ snapshot: { keys: [], pools: [{ pool: 'default' }] } }]);
   await disable(balancer, keyIds[0]!);
   await disable(balancer, keyIds[0]!, false);
-  await eventually(() => taken().map(({ change }) => change?.kind)).toEqual([
-    undefined,
-    'HEALTH_EVENT_KIND_POOL_EXHAUSTED',
-    'HEALTH_EVENT_KIND_POOL_RECOVERED',
-  ]);
+  await expect
+    .poll(() => taken().map(({ change }) => change?.kind))
+    .toEqual([undefined, 'HEALTH_EVENT_KIND_POOL_EXHAUSTED', 'HEALTH_EVENT_KIND_POOL_RECOVERED']);
 });
 
 test('a collector gets the same as log records by OTLP, and what it says it did not keep is counted', async () => {
@@ -242,18 +241,17 @@ test('a collector gets the same as log records by OTLP, and what it says it did 
     env: { OTEL_SERVICE_NAME: 'keys', OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=test' },
   });
   const records = () => sink.calls.flatMap(({ body }) => readLogs(body));
-  await eventually(() => records().map(({ eventName }) => eventName)).toEqual([
-    'keybalancer.pool.snapshot',
-    'keybalancer.key.snapshot',
-  ]);
+  await expect
+    .poll(() => records().map(({ eventName }) => eventName))
+    .toEqual(['keybalancer.pool.snapshot', 'keybalancer.key.snapshot']);
   await disable(balancer, keyIds[0]!);
-  await eventually(() => records().map(({ eventName }) => eventName)).toContain('keybalancer.key.changed');
+  await expect.poll(() => records().map(({ eventName }) => eventName)).toContain('keybalancer.key.changed');
   expect(records().find(({ eventName }) => eventName === 'keybalancer.key.changed')).toMatchObject({
     attributes: { 'keybalancer.key_id': keyIds[0], 'keybalancer.key.state': 'disabled_admin' },
     resource: { 'service.name': 'keys', 'deployment.environment.name': 'test' },
   });
   expect(new Set(sink.calls.map(({ path }) => path))).toEqual(new Set(['/v1/logs']));
-  await eventually(() => running.stdout).toMatch(/refused=[23] sink=ok/);
+  await expect.poll(() => running.stdout).toMatch(/refused=[23] sink=ok/);
   expect(running.stderr).toContain('without --state-file, a restart of the bridge begins with a snapshot');
   expect(running.stderr).toContain('the sink took a batch, but 1 event of it not: it does not say why');
 });
@@ -267,7 +265,7 @@ test('while the sink does not answer, the server merges, and what is told and wh
     release = resolve;
   });
   const running = bridge('--timeout', '600', '--batch-size', '1000');
-  await eventually(taken).toHaveLength(41);
+  await expect.poll(taken).toHaveLength(41);
   sink.answer = () => (response) => {
     void held.then(() => response.writeHead(200).end());
   };
@@ -280,13 +278,15 @@ test('while the sink does not answer, the server merges, and what is told and wh
   release();
   const changes = () => sink.calls.flatMap(eventsOf).flatMap(({ change }) => (change === undefined ? [] : [change]));
   const ofKeys = () => changes().filter(({ key }) => key !== undefined);
-  await eventually(() => ofKeys().reduce((sum, { merged }) => sum + 1 + Number(merged), 0)).toBe(keyIds.length * times);
+  await expect
+    .poll(() => ofKeys().reduce((sum, { merged }) => sum + 1 + Number(merged), 0))
+    .toBe(keyIds.length * times);
   expect(ofKeys().length).toBeLessThan(keyIds.length * times);
   const gaps = sink.calls.flatMap(eventsOf).flatMap(({ gap }) => (gap ? [gap] : []));
   expect(new Set(gaps.map(({ reason }) => reason))).toEqual(new Set(['merged']));
   const merged = changes().reduce((sum, each) => sum + Number(each.merged), 0);
   expect(gaps.reduce((sum, each) => sum + each.changes, 0)).toBe(merged);
-  await eventually(() => running.stdout).toContain(` waiting=0 gaps=${gaps.length} merged=${merged} `);
+  await expect.poll(() => running.stdout).toContain(` waiting=0 gaps=${gaps.length} merged=${merged} `);
 });
 
 test('a command line that cannot work is refused', async () => {

@@ -1,7 +1,6 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { connect } from '../../../src/client/connect.ts';
 import { startFakeGemini } from '../../fake-gemini/index.ts';
-import { eventually } from '../../support/eventually.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 import { ownerOf } from '../shared-child.ts';
 import { badKeys } from './bad-keys.ts';
@@ -64,8 +63,8 @@ test('calls from four processes on one data dir all succeed though its owner is 
   for (let index = 0; index < PROCESSES; index++) start();
   for (let kill = 0; kill < KILLS; kill++) {
     // All that run have done some of their calls, and none all.
-    await eventually(() => [...alive.keys()].every((model) => answered(model) > CALLS_EACH / 20)).toBe(true);
-    await eventually(owner).toBeDefined();
+    await expect.poll(() => [...alive.keys()].every((model) => answered(model) > CALLS_EACH / 20)).toBe(true);
+    await expect.poll(owner).toBeDefined();
     const [model, child] = owner()!;
     expect(answered(model)).toBeLessThan(CALLS_EACH);
     await child.kill();
