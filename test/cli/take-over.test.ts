@@ -34,7 +34,16 @@ const ROWS = [
     last_used: '2025-06-02T12:00:30.5',
     last_error: '503 UNAVAILABLE',
   },
-  { key: 'AQ.bad', weight: 0.01, is_available: 0, error_count: 3, consecutive_errors: 3, source: 'manual' },
+  {
+    key: 'AQ.bad',
+    weight: 0.01,
+    is_available: 0,
+    error_count: 3,
+    consecutive_errors: 3,
+    last_used: '2025-06-03T12:00:00',
+    last_error: '2025-06-03T12:00:01.25',
+    source: 'manual',
+  },
 ];
 
 /** The predecessor's database, with some keys. */
@@ -120,7 +129,17 @@ test('row 22: keys, weights, states and usage of easy-gemini-balance are taken o
       },
       usage: { failed: '7', acquired: '7' },
     },
-    { source: 'manual', health: { state: 'KEY_STATE_QUARANTINED', effectiveWeight: 0.1 }, usage: { failed: '3' } },
+    {
+      source: 'manual',
+      health: {
+        state: 'KEY_STATE_QUARANTINED',
+        effectiveWeight: 0.1,
+        lastErrorClass: 'ERROR_CLASS_UNKNOWN',
+        lastAcquireTime: '2025-06-03T04:00:00Z',
+        lastFailureTime: expect.stringMatching(/^2025-06-03T04:00:01\.25/),
+      },
+      usage: { failed: '3' },
+    },
   ]);
   const again = await cli(take, { env });
   expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(' 0 new, 0 updated, 3 there already') });
@@ -189,7 +208,7 @@ test('what is no such database is refused, and nothing is made', async () => {
 test('whatever stands in its columns is read, or is not known', async () => {
   const db = new Database(':memory:');
   onTestFinished(() => void db.close());
-  db.exec(`CREATE TABLE api_keys (${COLUMNS.replaceAll(/TEXT|REAL|INTEGER/g, '')})`);
+  db.exec(`CREATE TABLE api_keys (${COLUMNS.replaceAll(/TEXT|REAL|INTEGER/g, '')}, source)`);
   const add = db.prepare(
     'INSERT INTO api_keys (key, weight, is_available, error_count, consecutive_errors, last_used, last_error, added_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
   );
@@ -205,6 +224,9 @@ test('whatever stands in its columns is read, or is not known', async () => {
   );
   add.run(Buffer.from('AQ.blob'), 1, 1, 0, 0, null, null, null);
   add.run('AQ.zoned', 0, 1, 2.5, 0, '2025-06-01T12:00:00+08:00', '', '2025-06-01 12:00:00.5');
+  const sourced = db.prepare('INSERT INTO api_keys (key, added_time, source) VALUES (?, ?, ?)');
+  sourced.run('AQ.mistaken', '2025-06-01T12:00:00.5', '2025-06-01T12:00:00.5');
+  sourced.run('AQ.long', '', 'x'.repeat(200));
   const all: KeyEntry[] = [];
   const predecessor = { keepWeights: false, met: { outOfUse: 0, imports: 0 } };
   for await (const entries of predecessorEntries(db, 'keys.db', predecessor)) all.push(...entries);
@@ -238,6 +260,8 @@ test('whatever stands in its columns is read, or is not known', async () => {
         }),
       },
     },
+    { line: 4, key: expect.not.objectContaining({ source: expect.anything() }) },
+    { line: 5, key: expect.objectContaining({ source: 'x'.repeat(128) }) },
   ]);
 });
 

@@ -21,6 +21,8 @@ interface Row {
 }
 
 const ROWS_AT_ONCE = 256;
+/** As the server has it. */
+const LONGEST_SOURCE = 128;
 const LOWEST_HEALTH = 0.1;
 const MOST_COUNTED = 2 ** 31 - 1;
 /** Of the server's bounds for times: the year 9999. */
@@ -85,7 +87,10 @@ function entryOf(row: Row, line: number, { keepWeights, met }: Predecessor): Key
       healthFactor: keepWeights ? 1 : Math.min(1, Math.max(LOWEST_HEALTH, weight)),
     },
   };
-  if (typeof row.source === 'string' && row.source !== '') key.source = row.source;
+  // A key that it read and wrote back has the time of adding there, by mistake.
+  if (typeof row.source === 'string' && row.source !== '' && row.source !== row.added_time) {
+    key.source = row.source.slice(0, LONGEST_SOURCE);
+  }
   return { line, key };
 }
 
@@ -93,13 +98,16 @@ function historyOf(row: Row): MessageInitShape<typeof KeyHistorySchema> {
   const consecutiveFailures = counted(row.consecutive_errors);
   const lastUsed = timeOf(row.last_used);
   const createTime = timeOf(row.added_time);
+  // A time, or what the error said.
+  const lastError = timeOf(row.last_error);
+  // Its last call failed, if any did since one went well.
+  const lastFailure = lastError ?? (consecutiveFailures > 0 ? lastUsed : undefined);
   return {
     consecutiveFailures,
     failed: BigInt(counted(row.error_count)),
-    lastErrorClass: classOf(row.last_error),
+    lastErrorClass: lastError === undefined ? classOf(row.last_error) : ErrorClass.UNKNOWN,
     ...(lastUsed && { lastAcquireTime: lastUsed }),
-    // Its last call failed, if any did since one went well.
-    ...(lastUsed && consecutiveFailures > 0 && { lastFailureTime: lastUsed }),
+    ...(lastFailure && { lastFailureTime: lastFailure }),
     ...(createTime && { createTime }),
   };
 }
