@@ -85,7 +85,7 @@ describe.skipIf(missing.length > 0)('against a real Prometheus that scrapes a re
       stdio: 'ignore',
     });
     await use(server.grpc);
-    const patience = { interval: 50 };
+    const patience = { timeout: 20_000, interval: 50 };
     await vi.waitFor(async () => expect((await fetch(`${url}/-/ready`)).status).toBe(200), patience);
     const scraped = async (): Promise<void> => {
       const scrapes = (await ask('count_over_time(up[1m])'))[0]?.value[1];
