@@ -1,6 +1,6 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import { ApiError, GoogleGenAI } from '@google/genai';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../src/client/connect.ts';
 import type { KeyBalancer, LeasedKey } from '../../src/client/index.ts';
 import { apiKeys } from '../support/orders.ts';
@@ -123,7 +123,7 @@ describe.each(WAYS)('a leased key, $way,', ({ place }) => {
     };
     const first = await ends();
     // Renewed twice at least: it would be over by then.
-    await vi.waitFor(async () => expect((await ends()) - first).toBeGreaterThanOrEqual(2), 20_000);
+    await expect.poll(async () => (await ends()) - first).toBeGreaterThanOrEqual(2);
     await key.succeeded();
     expect(await endings(wrapper)).toEqual({ acquired: 1, succeeded: 1 });
   });

@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { type AcquireKeyResponse, AcquireKeyResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CallContext } from '../../src/server/service/service-functions.ts';
@@ -63,7 +63,7 @@ test('a deadline that is farther than a timer can wait for ends no call', async 
     const body = headers['connect-timeout-ms'] === undefined ? new Uint8Array(5) : '{}';
     const call = fetch(`${door.url}${ACQUIRE}`, { method: 'POST', headers, body, signal: gone.signal });
     const before = calls.length;
-    await vi.waitFor(() => expect(calls).toHaveLength(before + 1));
+    await expect.poll(() => calls).toHaveLength(before + 1);
     const { signal, timeoutMs } = calls.at(-1)!;
     expect(timeoutMs).toBeUndefined();
     // A timer that fires at once would have done so by the time that another request was answered.
@@ -84,11 +84,11 @@ test('a caller that goes away aborts the signal', async () => {
     body: '{}',
     signal: gone.signal,
   });
-  await vi.waitFor(() => expect(calls).toHaveLength(1));
+  await expect.poll(() => calls).toHaveLength(1);
   expect(calls[0]?.signal.aborted).toBe(false);
   gone.abort();
   await expect(call).rejects.toThrow();
-  await vi.waitFor(() => expect(calls[0]?.signal.aborted).toBe(true));
+  await expect.poll(() => calls[0]?.signal.aborted).toBe(true);
   expect(door.faults).toEqual([]);
 });
 
@@ -107,10 +107,10 @@ test('an acquire whose caller went away while it waited takes no key', async () 
     signal: gone.signal,
   });
   const stats = async () => (await store.stats({ pools: [], includeModels: false })).total;
-  await vi.waitFor(async () => expect((await stats()).waitingAcquires).toBe(1));
+  await expect.poll(async () => (await stats()).waitingAcquires).toBe(1);
   gone.abort();
   await expect(second).rejects.toThrow();
-  await vi.waitFor(async () => expect((await stats()).waitingAcquires).toBe(0));
+  await expect.poll(async () => (await stats()).waitingAcquires).toBe(0);
 
   const report = { leaseId: first.lease.leaseId, outcome: 'OUTCOME_SUCCESS' };
   expect((await post(`${door.url}/keybalancer.v1.KeyBalancerService/ReportResult`, report)).status).toBe(200);

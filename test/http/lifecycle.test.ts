@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { connect } from 'node:net';
 import { create } from '@bufbuild/protobuf';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { AcquireKeyResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CallContext } from '../../src/server/service/service-functions.ts';
 import { ACQUIRE, openDoor, post } from './door.ts';
@@ -58,7 +58,7 @@ test('close lets a running call end, and takes no more', async () => {
   const { seen, keyBalancer } = held();
   const door = await openDoor({ keyBalancer });
   const call = post(`${door.url}${ACQUIRE}`, {});
-  await vi.waitFor(() => expect(seen.started).toBe(1));
+  await expect.poll(() => seen.started).toBe(1);
   let closed = false;
   const closing = door.close().then(() => {
     closed = true;
@@ -100,9 +100,9 @@ test('close cuts a call that does not end, and its signal says so', async () => 
   };
   const door = await openDoor({ keyBalancer: { acquireKey } }, { lingerMs: 300 });
   const call = post(`${door.url}${ACQUIRE}`, {}).catch(() => 'cut');
-  await vi.waitFor(() => expect(seen.started).toBe(1));
+  await expect.poll(() => seen.started).toBe(1);
   await door.close();
   expect(await call).toBe('cut');
-  await vi.waitFor(() => expect(signal?.aborted).toBe(true));
+  await expect.poll(() => signal?.aborted).toBe(true);
   seen.end();
 });

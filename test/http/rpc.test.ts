@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { create, fromBinary } from '@bufbuild/protobuf';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { BadRequestSchema, ErrorInfoSchema } from '../../src/gen/google/rpc/error_details_pb.ts';
 import { type AcquireKeyRequest, AcquireKeyResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
@@ -143,7 +143,7 @@ test.for(['Content-Length', 'Transfer-Encoding'])(
     }
     if (chunked) socket.write('0\r\n\r\n');
     socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n');
-    await vi.waitFor(() => expect(received.match(/HTTP\/1.1 \d+/g)).toEqual(['HTTP/1.1 429', 'HTTP/1.1 200']), 5_000);
+    await expect.poll(() => received.match(/HTTP\/1.1 \d+/g)).toEqual(['HTTP/1.1 429', 'HTTP/1.1 200']);
     expect(received).toContain('"code":"resource_exhausted"');
   },
 );

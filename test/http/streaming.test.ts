@@ -106,7 +106,7 @@ test('a reader that goes away ends the function behind its stream', async () => 
   const answer = await watch(door.url, gone.signal);
   await answer.body!.getReader().read();
   gone.abort();
-  await vi.waitFor(() => expect(seen.ended).toBe(true));
+  await expect.poll(() => seen.ended).toBe(true);
   expect(seen.call?.signal.aborted).toBe(true);
   expect(door.faults).toEqual([]);
 });
@@ -131,12 +131,12 @@ test('a reader that never reads holds the function up, and ends it when it goes 
       expect(now).toBeGreaterThan(0);
       expect(grown).toBe(0);
     },
-    { interval: 200 },
+    { timeout: 20_000, interval: 200 },
   );
   expect((await curl(`${door.url}/healthz`)).status).toBe(200);
   expect(seen.given).toBe(before);
   expect(seen.ended).toBe(false);
   socket.destroy();
-  await vi.waitFor(() => expect(seen.ended).toBe(true));
+  await expect.poll(() => seen.ended).toBe(true);
   expect(door.faults).toEqual([]);
 });

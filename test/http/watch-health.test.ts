@@ -1,6 +1,6 @@
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { ErrorInfoSchema } from '../../src/gen/google/rpc/error_details_pb.ts';
 import { KeyBalancerService } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { createServices } from '../../src/server/service/services.ts';
@@ -35,7 +35,7 @@ test('a watcher in JSON gets the snapshot, then a change, and is let go of when 
 
   gone.abort();
   await expect(events.next()).rejects.toThrow();
-  await vi.waitFor(() => expect(context.open.watchers).toBe(0));
+  await expect.poll(() => context.open.watchers).toBe(0);
   expect(door.faults).toEqual([]);
 });
 

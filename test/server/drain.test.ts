@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import {
   Outcome,
@@ -54,7 +54,7 @@ describe('a server that is told to stop', () => {
       watchServing(rawClient(server.grpc), 'keybalancer.v1.KeyAdminService'),
     );
     const watch = received<WatchHealthResponse>(openWatch(rawClient(server.grpc)));
-    await vi.waitFor(() => expect([serving.messages.length, watch.messages.length]).toEqual([1, 1]));
+    await expect.poll(() => [serving.messages.length, watch.messages.length]).toEqual([1, 1]);
     const waiting = balancer.keyBalancer.acquireKey({ maxWait: LONG }).catch((error) => error);
     await expect.poll(async () => (await balancer.keyBalancer.getStats({})).total!.waitingAcquires).toBe(1n);
 
@@ -63,7 +63,7 @@ describe('a server that is told to stop', () => {
     const draining = { code: 'UNAVAILABLE', reason: 'DRAINING' };
     expect(await waiting).toMatchObject(draining);
     expect(await watch.end).toMatchObject(draining);
-    await vi.waitFor(() => expect(serving.messages.map(({ status }) => status)).toEqual(['SERVING', 'NOT_SERVING']));
+    await expect.poll(() => serving.messages.map(({ status }) => status)).toEqual(['SERVING', 'NOT_SERVING']);
     await expect.poll(() => answers.messages.some(({ goAway }) => goAway !== undefined)).toBe(true);
     await expect(balancer.keyBalancer.acquireKey({})).rejects.toMatchObject(draining);
     const report = { leaseId, outcome: Outcome.SUCCESS };

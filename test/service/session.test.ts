@@ -82,7 +82,7 @@ test('a cancelled acquire is answered OPERATION_CANCELLED and takes no key', asy
   const [given, kept] = [acquire(WAIT), acquire(WAIT)];
   client.send(given, kept);
   await client.next();
-  await vi.waitFor(async () => expect((await counts(store)).waiting).toBe(2));
+  await expect.poll(async () => (await counts(store)).waiting).toBe(2);
   client.send(cancel(given.correlationId), cancel(999_999n));
   expect(reason((await client.results(1)).get(given.correlationId))).toBe('OPERATION_CANCELLED');
   await store.report(report(held.leaseId));
@@ -145,7 +145,7 @@ test.each(['leaves', 'finishes', 'breaks the protocol', 'is returned'])(
     if (how !== 'finishes') {
       await store.updatePool({ pool: 'default', etag: '', change: { maxTotalLeases: 2 } });
       client.send(waiting);
-      await vi.waitFor(async () => expect((await counts(store)).waiting).toBe(1));
+      await expect.poll(async () => (await counts(store)).waiting).toBe(1);
     }
     expect(context.open.sessions).toBe(1);
     if (how === 'leaves') client.call.leave();
@@ -158,9 +158,9 @@ test.each(['leaves', 'finishes', 'breaks the protocol', 'is returned'])(
       client.send();
       await expect(client.end()).rejects.toThrow('operations');
     }
-    await vi.waitFor(async () =>
-      expect(await counts(store)).toMatchObject({ acquired: 2, active: 1, released: 1, waiting: 0 }),
-    );
+    await expect
+      .poll(async () => await counts(store))
+      .toMatchObject({ acquired: 2, active: 1, released: 1, waiting: 0 });
     expect(context.open.sessions).toBe(0);
     const { leaseId } = leaseOf(results.get(free.correlationId));
     await expect(store.report(report(leaseId))).resolves.toMatchObject({ late: false });
@@ -177,7 +177,7 @@ test('a client that finishes is still answered what waits', async () => {
   client.send(waiting);
   client.finish();
   await client.next();
-  await vi.waitFor(async () => expect((await counts(store)).waiting).toBe(1));
+  await expect.poll(async () => (await counts(store)).waiting).toBe(1);
   const end = client.end();
   await store.report(report(held.leaseId));
   await end;
@@ -189,9 +189,9 @@ test('leases that the client never got are given back', async () => {
   const client = new SessionClient(context);
   await client.next();
   client.send(acquire(), acquire({ requestId: 'again' }), acquire({ bindToSession: true }));
-  await vi.waitFor(async () => expect((await counts(store)).active).toBe(3));
+  await expect.poll(async () => (await counts(store)).active).toBe(3);
   client.call.leave();
-  await vi.waitFor(async () => expect(await counts(store)).toMatchObject({ active: 1, unused: 1, released: 1 }));
+  await expect.poll(async () => await counts(store)).toMatchObject({ active: 1, unused: 1, released: 1 });
 });
 
 test('a thousand acquires may wait; one more fails with QUEUE_FULL unless it can be served at once', async () => {
@@ -257,7 +257,7 @@ test('a draining server says goodbye, takes reports, and ends when nothing is op
   client.send(taken);
   const lease = leaseOf((await client.results(1)).get(taken.correlationId));
   client.send(waiting);
-  await vi.waitFor(async () => expect((await counts(store)).waiting).toBe(1));
+  await expect.poll(async () => (await counts(store)).waiting).toBe(1);
   context.drain();
   store.drain();
   const goAway = await client.next();

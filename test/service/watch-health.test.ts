@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { DEFAULT_POOL } from '../../src/engine/settings.ts';
 import { plainFinding } from '../../src/gemini/finding.ts';
 import {
@@ -83,9 +83,9 @@ test('every kind of change is told once it is stored', async () => {
   await store.updatePool({ pool: 'default', etag: '', change: { description: 'watched' } });
   await store.resetKey(keyId(2));
   const kinds = [KEY_ADDED, KEY_CHANGED, KEY_REMOVED, POOL_CHANGED, POOL_EXHAUSTED, POOL_RECOVERED];
-  await vi.waitFor(() => expect(new Set(watching.changes.map(({ kind }) => kind))).toEqual(new Set(kinds)));
+  await expect.poll(() => new Set(watching.changes.map(({ kind }) => kind))).toEqual(new Set(kinds));
   const last = await truth(store);
-  await vi.waitFor(() => expect(watching.picture).toEqual(last));
+  await expect.poll(() => watching.picture).toEqual(last);
   expect(watching.oddities).toEqual([]);
 });
 
@@ -265,7 +265,7 @@ test('a watcher that stops reading for 10,000 changes gets one for each key, and
   expect(stalled.oddities).toEqual([]);
   const merged = stalled.changes.reduce((sum, each) => sum + Number(each.merged) + 1, 0);
   expect(merged).toBeGreaterThanOrEqual(10_000);
-  await vi.waitFor(() => expect(reading.picture).toEqual(last));
+  await expect.poll(() => reading.picture).toEqual(last);
   expect(reading.oddities).toEqual([]);
 });
 

@@ -2,7 +2,7 @@ import { copyFileSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { BalancerError } from '../../src/engine/errors.ts';
 import { DEFAULT_POOL } from '../../src/engine/settings.ts';
 import { plainFinding } from '../../src/gemini/finding.ts';
@@ -304,7 +304,7 @@ test('whatever changes and whenever it breaks off, a watcher ends with the true 
           const last = await truth(world.store);
           const { watching } = world;
           watching!.run();
-          await vi.waitFor(() => expect(watching!.picture).toEqual(last), { timeout: 10_000 });
+          await expect.poll(() => watching!.picture).toEqual(last);
           // And so does one that comes back now.
           await world.leave();
           world.return();

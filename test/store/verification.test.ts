@@ -187,7 +187,7 @@ test('closing gives up what is asked, as if it had not been', async () => {
   expect(desk.asked).toHaveLength(1);
   await desk.open();
   expect(await desk.key(keyId!)).toMatchObject({ verification: { unanswered: 0, refusals: 0 } });
-  await vi.waitFor(() => expect(desk.asked).toHaveLength(2));
+  await expect.poll(() => desk.asked).toHaveLength(2);
 });
 
 describe('an answer that comes too late', () => {
@@ -269,7 +269,7 @@ describe('a question that fails', () => {
     db.close();
     await desk.open();
     await pass(MINUTE);
-    await vi.waitFor(async () => expect((await desk.key(keyId!)).verification).toMatchObject({ unanswered: 1 }));
+    await expect.poll(async () => (await desk.key(keyId!)).verification).toMatchObject({ unanswered: 1 });
     expect(desk.asked).toEqual([]);
     expect(await reasonOf(desk.store.testKey(testOrder(keyId!)))).toBe('KEY_NOT_FOUND');
   });
@@ -341,7 +341,7 @@ describe('an administrator’s test', () => {
     await pass(10 * MINUTE - 1);
     expect(desk.asked).toHaveLength(1);
     await pass(1);
-    await vi.waitFor(() => expect(desk.asked).toHaveLength(2));
+    await expect.poll(() => desk.asked).toHaveLength(2);
   });
 
   test('of a key that does not exist is refused', async () => {

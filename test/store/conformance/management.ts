@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   HealthEventKind,
   ImportConflict,
@@ -149,10 +149,12 @@ export function managementConforms(newPlace: () => StorePlace): void {
       await bench.store.updateKey({ ...change, keyId: b! });
       await bench.store.deleteKey({ keyId: a!, etag: '', allowMissing: false });
       const ofKey = (keyId: string | undefined) => told.filter((each) => each.keyId === keyId).map((each) => each.kind);
-      await vi.waitFor(() => {
-        expect(ofKey(a)).toEqual([HealthEventKind.KEY_ADDED, HealthEventKind.KEY_REMOVED]);
-        expect(ofKey(b)).toEqual([HealthEventKind.KEY_ADDED, HealthEventKind.KEY_CHANGED]);
-      });
+      await expect
+        .poll(() => [ofKey(a), ofKey(b)])
+        .toEqual([
+          [HealthEventKind.KEY_ADDED, HealthEventKind.KEY_REMOVED],
+          [HealthEventKind.KEY_ADDED, HealthEventKind.KEY_CHANGED],
+        ]);
       const revisions = told.map((each) => each.revision);
       expect(revisions).toEqual([...revisions].sort((x, y) => x - y));
       const query = { pools: [], sinceRevision: revision, after: '', limit: 10 };
