@@ -6,8 +6,7 @@ import { checkExposure } from './config/exposure.ts';
 import type { LiveConfig } from './config/live-config.ts';
 import { createGeminiProbe } from './gemini-probe.ts';
 import { GrpcServer } from './grpc/grpc-server.ts';
-import { type HttpServer, startHttpServer } from './http/http-server.ts';
-import { ServerFigures } from './metrics/server-figures.ts';
+import type { HttpServer } from './http/http-server.ts';
 import { createOperatorService } from './operator/operator-service.ts';
 import type { ServiceContext } from './service/service-context.ts';
 import { createServices } from './service/services.ts';
@@ -95,6 +94,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const operator = createOperatorService({ maintenance: store.maintenance, config: options.config });
     grpc = await GrpcServer.start({ tcp: options.grpc, socket, services, operator, failed, watch });
     if (options.http !== undefined) {
+      // Hundreds of modules, which a server without this door starts sooner without.
+      const { startHttpServer } = await import('./http/http-server.ts');
       http = await startHttpServer({
         ...options.http,
         services,
@@ -109,7 +110,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     await store.announce(Object.fromEntries(Object.entries(addresses).filter(([, value]) => value !== undefined)));
     grpc.serve();
     const [grpcDoor, httpDoor] = [grpc, http];
-    const figures = telemetry && new ServerFigures(context, perKey);
+    const figures = telemetry && new (await import('./metrics/server-figures.ts')).ServerFigures(context, perKey);
     const endMetrics = figures && telemetry.sendMetrics(figures);
     return new RunningServer(addresses, async () => {
       const deadline = AbortSignal.timeout(DRAIN_MS);

@@ -1,10 +1,64 @@
+import { EventEmitter } from 'node:events';
+import { createRequire } from 'node:module';
 import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
-import type { Server } from '@grpc/grpc-js';
-import { ReflectionService } from '@grpc/reflection';
+import { type MethodDefinition, type Server, type ServerDuplexStream, status } from '@grpc/grpc-js';
 
-/** Server reflection, v1 and v1alpha, so that tools such as buf curl need no copy of the protos. */
+const METHOD = 'ServerReflectionInfo';
+const SERVICES = ['grpc.reflection.v1.ServerReflection', 'grpc.reflection.v1alpha.ServerReflection'] as const;
+
+type Bytes = ServerDuplexStream<Buffer, Buffer>;
+
+/** A service of @grpc/reflection: how its messages are written, and what answers them. */
+interface Implementation {
+  method: MethodDefinition<object, object>;
+  answer: (stream: EventEmitter) => void;
+}
+
+/**
+ * Server reflection, v1 and v1alpha, so that tools such as buf curl need no copy of the protos. What answers is loaded by the first call:
+ * it takes as long as a tenth of a server's start, and few servers are ever asked.
+ */
 export function addReflection(server: Server, services: readonly DescService[]): void {
+  let loaded: Map<string, Implementation> | undefined;
+  for (const service of SERVICES) {
+    const path = `/${service}/${METHOD}`;
+    const asIs = (bytes: Buffer): Buffer => bytes;
+    const codec = {
+      requestSerialize: asIs,
+      requestDeserialize: asIs,
+      responseSerialize: asIs,
+      responseDeserialize: asIs,
+    };
+    server.addService(
+      { [METHOD]: { path, requestStream: true, responseStream: true, ...codec } },
+      {
+        [METHOD]: (call: Bytes) => {
+          loaded ??= implementations(services);
+          answer(call, loaded.get(path)!);
+        },
+      },
+    );
+  }
+}
+
+/** By the path of their method. */
+function implementations(services: readonly DescService[]): Map<string, Implementation> {
+  const { ReflectionService } = createRequire(import.meta.url)('@grpc/reflection') as typeof import('@grpc/reflection');
+  const described = { files: { format: '', type: {}, fileDescriptorProtos: filesOf(services) } };
+  const found = new Map<string, Implementation>();
+  const taker: Pick<Server, 'addService'> = {
+    addService: (definition, handlers) => {
+      const method = definition[METHOD] as Implementation['method'];
+      found.set(method.path, { method, answer: handlers[METHOD] as never });
+    },
+  };
+  new ReflectionService(described as never).addToServer(taker as Server);
+  return found;
+}
+
+/** The files of the services and all that these import, as bytes. */
+function filesOf(services: readonly DescService[]): Buffer[] {
   const files = new Set<DescFile>();
   const collect = (file: DescFile): void => {
     if (files.has(file)) return;
@@ -12,9 +66,25 @@ export function addReflection(server: Server, services: readonly DescService[]):
     file.dependencies.forEach(collect);
   };
   for (const service of services) collect(service.file);
-  const fileDescriptorProtos = Array.from(files, (file) =>
-    Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
-  );
-  const described = { files: { format: '', type: {}, fileDescriptorProtos } };
-  new ReflectionService(described as never).addToServer(server);
+  return Array.from(files, (file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
+}
+
+/** Lets an implementation answer a call that carries bytes. */
+function answer(call: Bytes, { method, answer }: Implementation): void {
+  const messages = Object.assign(new EventEmitter(), {
+    write: (response: object) => call.write(method.responseSerialize(response)),
+    end: () => call.end(),
+  });
+  answer(messages);
+  call.on('data', (bytes: Buffer) => {
+    let request: object;
+    try {
+      request = method.requestDeserialize(bytes);
+    } catch {
+      call.emit('error', { code: status.INVALID_ARGUMENT, details: 'this is no ServerReflectionRequest' });
+      return;
+    }
+    messages.emit('data', request);
+  });
+  call.on('end', () => messages.emit('end'));
 }
