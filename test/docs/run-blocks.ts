@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { ROOT } from '../repository/root.ts';
 import { MAIN } from '../support/build.ts';
+import { INHERITED } from '../support/inherited.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import type { Fence } from './markdown.ts';
 
@@ -48,7 +49,7 @@ export async function runBlocks(document: string, fences: readonly Fence[], gemi
     }
   }
   const environment = {
-    ...(process.env.NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE }),
+    ...INHERITED,
     PATH: `${dirname(process.execPath)}:/usr/local/bin:/usr/bin:/bin`,
     HOME: join(dir, 'home'),
     XDG_DATA_HOME: join(dir, 'home', 'data'),
@@ -110,7 +111,7 @@ function withoutWholeProject(code: string): string {
     .join('\n');
 }
 
-function shell(script: string, cwd: string, env: Record<string, string>): Promise<Run> {
+function shell(script: string, cwd: string, env: Readonly<NodeJS.ProcessEnv>): Promise<Run> {
   return new Promise((resolve, reject) => {
     const child = spawn('bash', ['-c', script], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';

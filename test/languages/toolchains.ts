@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Fence, fencesOf } from '../docs/markdown.ts';
 import { ROOT } from '../repository/root.ts';
+import { INHERITED } from '../support/inherited.ts';
 
 export const DOCUMENT = 'docs/other-languages.md';
 
@@ -83,7 +84,7 @@ export function prepareGo(dir: string): Programs {
   const program = (name: string): Command => {
     const command = join(dir, 'generated', name);
     const gopath = `${join(dir, 'generated/go')}:/usr/share/gocode`;
-    const env = { PATH, HOME: dir, GO111MODULE: 'off', GOPATH: gopath };
+    const env = { ...INHERITED, PATH, HOME: dir, GO111MODULE: 'off', GOPATH: gopath };
     done(spawnSync('go', ['build', '-o', command, `examples/go/${name}/main.go`], { cwd: dir, env, encoding: 'utf8' }));
     return { command, args: [], env: {} };
   };
