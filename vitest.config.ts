@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
@@ -9,7 +10,7 @@ export default defineConfig({
     globalSetup: 'test/support/build.ts',
     pool: 'forks',
     // More than cores, where Vitest would leave one free: much of the time a test waits, for processes that it started or for time to pass.
-    maxWorkers: '150%',
+    maxWorkers: Math.ceil(availableParallelism() * 1.5),
     // The programs that tests start, a thousand times or so, are compiled once: that halves what a start takes. So are Go's libraries.
     env: { NODE_COMPILE_CACHE: join(CACHES, 'node-compile-cache'), GOCACHE: join(CACHES, 'go-build') },
     // Real servers and files: a slow machine must not fail a right answer.

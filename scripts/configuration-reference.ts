@@ -10,7 +10,7 @@ const HEAD = `# Configuration
 Made by \`npm run configuration-reference\` from \`src/server/config/settings.ts\`; not to be edited.
 
 A setting comes from a flag, else from the environment, else from the config file, else it has its default. An empty variable counts as not
-set, and one with the name of a setting but for a letter or two is refused. Everything is checked before the server starts, and all that is wrong is named at once. \`config print\` shows what counts here, and why:
+set, and one that starts as they do and has the name of none but for a letter or two is refused. Everything is checked before the server starts, and all that is wrong is named at once. \`config print\` shows what counts here, and why:
 
 \`\`\`sh
 cat > keybalancer.yaml <<'END'

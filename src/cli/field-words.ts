@@ -18,6 +18,7 @@ const WORDS: Record<string, string> = {
   dataDir: '--data-dir',
   model: '--model',
   parallelism: '--parallelism',
+  models_page_size: '--page-size',
   timeout: '--timeout',
   key_ids: 'KEY_ID',
   'quota.project': 'PROJECT',

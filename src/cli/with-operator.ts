@@ -28,6 +28,7 @@ export async function withMaintenance<T>(
     if (place.socket !== undefined && (await listens(place.socket))) {
       return onSocket(place.socket, signal, (operator) => use(remoteMaintenance(operator)));
     }
+    signal.throwIfAborted();
     if (place.dataDir === undefined) throw new CliError(EXIT.notReached, `nobody listens at unix:${place.socket}`);
     checkThereIsData(place.dataDir);
     const { openStore } = await import('../store/open-store.ts');
@@ -39,13 +40,15 @@ export async function withMaintenance<T>(
       verify: true,
       warn: (message) => output.complain(message),
     });
-    const working = use(store.maintenance);
+    let working: Promise<T> | undefined;
     try {
+      signal.throwIfAborted();
+      working = use(store.maintenance);
       return await unlessAborted(working, signal);
     } finally {
       await store.close();
       // A copy that was under way takes away what it wrote.
-      await working.catch(() => {});
+      await working?.catch(() => {});
     }
   });
 }
@@ -59,6 +62,7 @@ export async function withRunningServer<T>(
   const { socket, dataDir } = localPlace(command, options);
   return interruptible(async (signal) => {
     if (socket !== undefined && (await listens(socket))) return onSocket(socket, signal, use);
+    signal.throwIfAborted();
     const where = dataDir === undefined ? `unix:${socket}` : `data dir ${dataDir}`;
     throw new CliError(EXIT.notReached, `no server runs on ${where}`);
   });
@@ -77,6 +81,7 @@ function localPlace(command: string, options: ClientOptions) {
 }
 
 async function onSocket<T>(socket: string, signal: AbortSignal, use: (operator: Operator) => Promise<T>): Promise<T> {
+  signal.throwIfAborted();
   const operator = connectOperator(`unix:${socket}`);
   try {
     return await unlessAborted(use(operator), signal);

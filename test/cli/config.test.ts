@@ -21,6 +21,10 @@ describe('settings of the server', () => {
       'KEYBALANCER_LOG_LVEL in the environment is no setting; did you mean KEYBALANCER_LOG_LEVEL?',
       'KEYBALANCE_GRPC in the environment is no setting; did you mean KEYBALANCER_GRPC?',
     ]);
+    expect(problems({ grpc: 'nonsense' }, { KEYBALANCER_VERIFI: 'off', KEYBALANCER_HTPP: '' })).toEqual([
+      'KEYBALANCER_VERIFI in the environment is no setting; did you mean KEYBALANCER_VERIFY?',
+      expect.stringMatching(/^--grpc is "nonsense"; allowed: /),
+    ]);
     const service = {
       KEYBALANCER_SERVICE_HOST: '10.0.0.1',
       KEYBALANCER_SERVICE_PORT: '50051',

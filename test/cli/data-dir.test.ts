@@ -11,7 +11,7 @@ import {
   ListKeysResponseSchema,
 } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { MAIN } from '../support/build.ts';
-import { Cli } from '../support/cli.ts';
+import { Cli, cli } from '../support/cli.ts';
 import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -246,7 +246,7 @@ describe('without a server, the commands open the data dir themselves', () => {
       [newer, 'newer'],
     ] as const) {
       for (const command of ['serve', 'list']) {
-        const { exitCode, stdout, stderr } = await cliHere([command, '--data-dir', dataDir]);
+        const { exitCode, stdout, stderr } = await cli([command, '--data-dir', dataDir]);
         expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
         expect(stderr).toMatch(/^keybalancer: data dir .*\n$/);
         expect(stderr).toContain(dataDir);

@@ -50,6 +50,11 @@ execFileSync(process.execPath, [MAIN, 'import', '-', '--data-dir', template], {
   stdio: ['pipe', 'ignore', 'ignore'],
 });
 
+test('every command takes --verbose', () => {
+  const takes = ({ command }: (typeof ALL)[number]) => command.options.some(({ long }) => long === '--verbose');
+  expect(ALL.filter((leaf) => !takes(leaf)).map(({ path }) => path)).toEqual([]);
+});
+
 test('every command has examples', () => {
   expect(ALL.filter(({ examples }) => examples.length === 0).map(({ path }) => path)).toEqual([]);
 });

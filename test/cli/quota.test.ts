@@ -95,11 +95,9 @@ test('limits may come before any key, and so make a data dir; to list them makes
 });
 
 test('without a subcommand there is help', async () => {
-  const [none, help, ofList] = await Promise.all([
-    cli(['quota']),
-    cliHere(['quota', '--help']),
-    cliHere(['help', 'quota', 'list']),
-  ]);
+  const none = await cli(['quota']);
+  const help = await cliHere(['quota', '--help']);
+  const ofList = await cliHere(['help', 'quota', 'list']);
   expect(help).toMatchObject({ exitCode: 0, stderr: '' });
   for (const name of ['list', 'set', 'delete']) expect(help.stdout).toMatch(new RegExp(`^  ${name} `, 'm'));
   expect(none).toEqual({

@@ -224,6 +224,7 @@ test('whatever stands in its columns is read, or is not known', async () => {
   );
   add.run(Buffer.from('AQ.blob'), 1, 1, 0, 0, null, null, null);
   add.run('AQ.zoned', 0, 1, 2.5, 0, '2025-06-01T12:00:00+08:00', '', '2025-06-01 12:00:00.5');
+  add.run('AQ.worded', 1, 1, 1, 1, null, 'Timeout after 5000', null);
   const sourced = db.prepare('INSERT INTO api_keys (key, added_time, source) VALUES (?, ?, ?)');
   sourced.run('AQ.mistaken', '2025-06-01T12:00:00.5', '2025-06-01T12:00:00.5');
   sourced.run('AQ.long', '', 'x'.repeat(200));
@@ -260,8 +261,14 @@ test('whatever stands in its columns is read, or is not known', async () => {
         }),
       },
     },
-    { line: 4, key: expect.not.objectContaining({ source: expect.anything() }) },
-    { line: 5, key: expect.objectContaining({ source: 'x'.repeat(128) }) },
+    {
+      line: 4,
+      key: expect.objectContaining({
+        history: expect.not.objectContaining({ lastFailureTime: expect.anything() }),
+      }),
+    },
+    { line: 5, key: expect.not.objectContaining({ source: expect.anything() }) },
+    { line: 6, key: expect.objectContaining({ source: 'x'.repeat(128) }) },
   ]);
 });
 

@@ -1,3 +1,5 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { fromJson } from '@bufbuild/protobuf';
 import { expect, onTestFinished, test } from 'vitest';
 import { ErrorClass, TestKeysResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
@@ -15,12 +17,27 @@ async function gemini(): Promise<FakeGemini> {
   return fake;
 }
 
-async function dirWithKeys(fake: FakeGemini, ...numbers: number[]): Promise<NodeJS.ProcessEnv> {
+async function dirWithKeys(fake: { url: string }, ...numbers: number[]): Promise<NodeJS.ProcessEnv> {
   const env = { KEYBALANCER_DATA_DIR: tempDir(), KEYBALANCER_GEMINI_BASE_URL: fake.url };
   const imported = await cliHere(['import', '-'], { env, input: numbers.map((n) => `${key(n)}\n`).join('') });
   expect(imported.exitCode).toBe(0);
   return env;
 }
+
+test('each key is asked to list as many models as is said, 10 if nothing is', async () => {
+  const seen: (string | undefined)[] = [];
+  const server = createServer(({ url }, response) => {
+    seen.push(url);
+    response.end('{"models":[]}');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void server.close());
+  const env = await dirWithKeys({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }, 1);
+  expect((await cliHere(['test-keys', '--page-size', '7'], { env })).exitCode).toBe(0);
+  expect((await cliHere(['test-keys'], { env })).exitCode).toBe(0);
+  expect(seen).toEqual(['/v1/models?pageSize=7', '/v1/models?pageSize=10']);
+  expect((await cliHere(['test-keys', '--page-size', '1001'], { env })).stderr).toContain('--page-size is "1001"');
+});
 
 test('a line tells what came of each key, and the exit code whether all, some or none are well', async () => {
   const fake = await gemini();

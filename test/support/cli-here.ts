@@ -11,9 +11,9 @@ export interface Ran {
 }
 
 export interface HereOptions {
-  /** Its environment, in place of this process's; not of its children. */
+  /** Its environment beside HOME and where programs are, in place of this process's. */
   env?: NodeJS.ProcessEnv;
-  /** Standard input. Default: empty where an environment is given, else that of this process. */
+  /** Standard input. Default: empty. */
   input?: string;
   /** What standard output is, where it is a terminal. */
   terminal?: {
@@ -23,15 +23,13 @@ export interface HereOptions {
   };
 }
 
-/** What this process was lent out to: two commands with environments of their own would read each other's. */
+/** Two commands would read each other's environment and input. */
 let lent = false;
 
-/**
- * Runs a command line in this process: much faster than cli(), for what is no matter of processes and signals. Where no environment is
- * given, it sees this process's, so name the data dir.
- */
-export async function cliHere(args: readonly string[], { env, input, terminal }: HereOptions = {}): Promise<Ran> {
-  const giveBack = env === undefined && input === undefined ? () => {} : lend(env, input ?? '');
+/** Runs a command line in this process: much faster than cli(), for what is no matter of processes and signals. One at a time. */
+export async function cliHere(args: readonly string[], options: HereOptions = {}): Promise<Ran> {
+  const { env = {}, input = '', terminal } = options;
+  const giveBack = lend({ HOME: tempDir(), ...INHERITED, ...env }, input);
   const [out, err] = [new PassThrough(), new PassThrough()];
   const shape = terminal && { isTTY: true, columns: 100, hasColors: () => terminal.colours };
   const output = new Output(
@@ -52,15 +50,15 @@ export async function cliHere(args: readonly string[], { env, input, terminal }:
 }
 
 /** Gives this process another environment and standard input, and returns what takes them back. */
-function lend(env: NodeJS.ProcessEnv | undefined, input: string): () => void {
-  if (lent) throw new Error('one command at a time, where it has an environment or input of its own');
+function lend(env: NodeJS.ProcessEnv, input: string): () => void {
+  if (lent) throw new Error('one command at a time');
   lent = true;
   const [ownEnv, ownInput] = [{ ...process.env }, Object.getOwnPropertyDescriptor(process, 'stdin')!];
-  if (env !== undefined) setEnv({ HOME: tempDir(), ...INHERITED, ...env });
+  setEnv(env);
   const stdin = Readable.from([Buffer.from(input)]);
   Object.defineProperty(process, 'stdin', { ...ownInput, get: () => stdin });
   return () => {
-    if (env !== undefined) setEnv(ownEnv);
+    setEnv(ownEnv);
     Object.defineProperty(process, 'stdin', ownInput);
     lent = false;
   };

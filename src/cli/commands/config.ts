@@ -3,7 +3,7 @@ import { effectiveConfig } from '../../server/config/config.ts';
 import { FIELDS, type Flags, SETTINGS, type Setting } from '../../server/config/settings.ts';
 import type { CommandContext } from '../command-context.ts';
 import { prettyJson } from '../json.ts';
-import { addHelpExamples, addSubcommand, type ClientOptions, settingOption } from '../options.ts';
+import { addHelpExamples, addSubcommand, type ClientOptions, settingOption, verboseOption } from '../options.ts';
 import type { Output } from '../output.ts';
 import { Table } from '../table.ts';
 import { withRunningServer } from '../with-operator.ts';
@@ -22,6 +22,7 @@ export function define(command: Command, { output }: CommandContext): void {
   }
   print
     .option('--json', 'print JSON, in a stable form')
+    .addOption(verboseOption())
     .action((options: Flags & { json?: true }) => printConfig(options, output));
   addHelpExamples(print, 'config print', 'config print --config keybalancer.yaml --json').addHelpText(
     'after',

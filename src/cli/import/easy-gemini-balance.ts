@@ -126,7 +126,8 @@ function classOf(lastError: unknown): ErrorClass {
  * what lies before 1970, is not known.
  */
 function timeOf(value: unknown): ReturnType<typeof timestampFromMs> | undefined {
-  if (typeof value !== 'string') return undefined;
+  // Date.parse() finds a year in many a sentence.
+  if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/.test(value)) return undefined;
   const isUtc = /^\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d(\.\d+)?)?$/.test(value);
   const ms = Date.parse(isUtc ? `${value.replace(' ', 'T')}Z` : value);
   return ms >= 0 && ms <= LATEST_MS ? timestampFromMs(ms) : undefined;

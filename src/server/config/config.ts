@@ -93,7 +93,10 @@ export function effectiveConfig(
   return { file: sources.file, settings };
 }
 
-function read(who: 'server' | 'commands', { find }: Sources): { values: Values; given: Map<FieldName, Given> } {
+function read(
+  who: 'server' | 'commands',
+  { find, misspelt }: Sources,
+): { values: Values; given: Map<FieldName, Given> } {
   const given = new Map<FieldName, Given>();
   for (const name of settingsReadBy(who)) {
     const found = find(name);
@@ -102,16 +105,17 @@ function read(who: 'server' | 'commands', { find }: Sources): { values: Values; 
   const texts = Object.fromEntries([...given].map(([name, { text }]) => [name, text]));
   // What only the other kind of program reads must be no reason for this one to fail.
   const result = SCHEMA.partial().safeParse(texts);
-  if (result.success) return { values: result.data as Values, given };
-  throw new ConfigError(
-    result.error.issues.map((issue) => {
+  if (result.success && misspelt.length === 0) return { values: result.data as Values, given };
+  throw new ConfigError([
+    ...misspelt,
+    ...(result.error?.issues ?? []).map((issue) => {
       const name = issue.path[0] as FieldName;
       const { by, text } = given.get(name)!;
       const setting: Setting = SETTINGS[name];
       const value = setting.secret ? 'not usable' : JSON.stringify(withoutCredentials(text));
       return `${by} is ${value}; allowed: ${issue.message}`;
     }),
-  );
+  ]);
 }
 
 /** The stronger place wins. Two variables would leave it open which one was meant. */

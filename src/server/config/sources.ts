@@ -1,7 +1,6 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { closest, distance } from 'fastest-levenshtein';
-import { ConfigError } from './config-error.ts';
 import { type ConfigFile, findConfigFile, readConfigFile } from './config-file.ts';
 import { type FieldName, type Flags, SETTINGS, type Setting } from './settings.ts';
 
@@ -23,20 +22,19 @@ export interface Given {
 export interface Sources {
   /** Path of the config file that was read. */
   file: string | undefined;
+  /** What is wrong with names of variables. */
+  misspelt: readonly string[];
   /** undefined: nobody gave it, and it has no default value. */
   find: (name: FieldName) => Given | undefined;
 }
 
-/**
- * Flags, else environment, else config file, else defaults. Throws a ConfigError where the file cannot be used, or a variable has the name
- * of none but nearly.
- */
+/** Flags, else environment, else config file, else defaults. Throws a ConfigError where the file cannot be used. */
 export function sourcesOf(flags: Flags, env: NodeJS.ProcessEnv): Sources {
-  refuseMisspelt(env);
   const file = configFile(flags, env);
   const defaults = defaultsIn(env);
   return {
     file: file?.path,
+    misspelt: misspeltIn(env),
     find: (name) => {
       const setting: Setting = SETTINGS[name];
       const given = byFlag(setting, flags[name]) ?? byEnvironment(setting, env);
@@ -55,15 +53,14 @@ export function isStronger(given: Given | undefined, other: Given | undefined): 
   return ORIGINS.indexOf(given.origin) < ORIGINS.indexOf(other.origin);
 }
 
-/** Others are let be: Kubernetes itself sets some for a service named keybalancer, such as KEYBALANCER_PORT. */
-function refuseMisspelt(env: NodeJS.ProcessEnv): void {
+/** Variables with the name of none but nearly. Others are let be: Kubernetes sets some for a service of that name, as KEYBALANCER_PORT. */
+function misspeltIn(env: NodeJS.ProcessEnv): string[] {
   const known = Object.values(SETTINGS).map(({ variable }: Setting) => variable);
-  const problems = Object.keys(env).flatMap((name) => {
-    if (!name.startsWith('KEYBAL') || known.includes(name)) return [];
+  return Object.entries(env).flatMap(([name, value]) => {
+    if (!name.startsWith('KEYBAL') || known.includes(name) || value === '') return [];
     const near = closest(name, known);
     return distance(name, near) > MISSPELT ? [] : [`${name} in the environment is no setting; did you mean ${near}?`];
   });
-  if (problems.length > 0) throw new ConfigError(problems);
 }
 
 function configFile(flags: Flags, env: NodeJS.ProcessEnv): ConfigFile | undefined {

@@ -1,18 +1,15 @@
-import { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 import { type DescFile, type DescService, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
-import { type MethodDefinition, type Server, type ServerDuplexStream, status } from '@grpc/grpc-js';
+import type { handleBidiStreamingCall, MethodDefinition, Server } from '@grpc/grpc-js';
 
 const METHOD = 'ServerReflectionInfo';
 const SERVICES = ['grpc.reflection.v1.ServerReflection', 'grpc.reflection.v1alpha.ServerReflection'] as const;
 
-type Bytes = ServerDuplexStream<Buffer, Buffer>;
-
 /** A service of @grpc/reflection: how its messages are written, and what answers them. */
 interface Implementation {
   method: MethodDefinition<object, object>;
-  answer: (stream: EventEmitter) => void;
+  answer: handleBidiStreamingCall<object, object>;
 }
 
 /**
@@ -23,22 +20,21 @@ export function addReflection(server: Server, services: readonly DescService[]):
   let loaded: Map<string, Implementation> | undefined;
   for (const service of SERVICES) {
     const path = `/${service}/${METHOD}`;
-    const asIs = (bytes: Buffer): Buffer => bytes;
-    const codec = {
-      requestSerialize: asIs,
-      requestDeserialize: asIs,
-      responseSerialize: asIs,
-      responseDeserialize: asIs,
+    const load = (): Implementation => {
+      loaded ??= implementations(services);
+      return loaded.get(path)!;
     };
-    server.addService(
-      { [METHOD]: { path, requestStream: true, responseStream: true, ...codec } },
-      {
-        [METHOD]: (call: Bytes) => {
-          loaded ??= implementations(services);
-          answer(call, loaded.get(path)!);
-        },
-      },
-    );
+    const method: MethodDefinition<object, object> = {
+      path,
+      requestStream: true,
+      responseStream: true,
+      requestSerialize: (message) => load().method.requestSerialize(message),
+      requestDeserialize: (bytes) => load().method.requestDeserialize(bytes),
+      responseSerialize: (message) => load().method.responseSerialize(message),
+      responseDeserialize: (bytes) => load().method.responseDeserialize(bytes),
+    };
+    const answer: Implementation['answer'] = (call) => load().answer(call);
+    server.addService({ [METHOD]: method }, { [METHOD]: answer });
   }
 }
 
@@ -50,7 +46,7 @@ function implementations(services: readonly DescService[]): Map<string, Implemen
   const taker: Pick<Server, 'addService'> = {
     addService: (definition, handlers) => {
       const method = definition[METHOD] as Implementation['method'];
-      found.set(method.path, { method, answer: handlers[METHOD] as never });
+      found.set(method.path, { method, answer: handlers[METHOD] as Implementation['answer'] });
     },
   };
   new ReflectionService(described as never).addToServer(taker as Server);
@@ -67,24 +63,4 @@ function filesOf(services: readonly DescService[]): Buffer[] {
   };
   for (const service of services) collect(service.file);
   return Array.from(files, (file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)));
-}
-
-/** Lets an implementation answer a call that carries bytes. */
-function answer(call: Bytes, { method, answer }: Implementation): void {
-  const messages = Object.assign(new EventEmitter(), {
-    write: (response: object) => call.write(method.responseSerialize(response)),
-    end: () => call.end(),
-  });
-  answer(messages);
-  call.on('data', (bytes: Buffer) => {
-    let request: object;
-    try {
-      request = method.requestDeserialize(bytes);
-    } catch {
-      call.emit('error', { code: status.INVALID_ARGUMENT, details: 'this is no ServerReflectionRequest' });
-      return;
-    }
-    messages.emit('data', request);
-  });
-  call.on('end', () => messages.emit('end'));
 }
