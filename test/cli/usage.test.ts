@@ -5,6 +5,7 @@ import { numberOption } from '../../src/cli/options.ts';
 import { KeyBalancerError } from '../../src/client/errors.ts';
 import { MAIN } from '../support/build.ts';
 import { cli } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 
 const COMMANDS = ['serve', 'import', 'add-key', 'list', 'stats', 'health', 'test-keys', 'quota', 'explain', 'bridge'];
 const SUBCOMMANDS = ['quota list', 'quota set', 'quota delete'];
@@ -21,7 +22,7 @@ describe('help', () => {
   });
 
   test.each([...COMMANDS, ...SUBCOMMANDS])('of %s has an example and the exit codes', async (command) => {
-    const help = await cli([...command.split(' '), '--help']);
+    const help = await cliHere([...command.split(' '), '--help']);
     expect(help).toMatchObject({ exitCode: 0, stderr: '' });
     expect(help.stdout).toContain(`For example:\n  keybalancer ${command}`);
     expect(help.stdout).toContain('Exit codes:');
@@ -29,7 +30,7 @@ describe('help', () => {
   });
 
   test('is the same by `help COMMAND`', async () => {
-    expect(await cli(['help', 'stats'])).toEqual(await cli(['stats', '--help']));
+    expect(await cliHere(['help', 'stats'])).toEqual(await cliHere(['stats', '--help']));
   });
 });
 
@@ -114,7 +115,7 @@ describe('a command line that cannot be used', () => {
     [['stats', '--address', 'nowhere'], /--address is "nowhere"; allowed: HOST:PORT/],
     [['stats', '--address', 'a:1', '--data-dir', 'd'], /--address and --data-dir both say where to look/],
   ])('%j ends with exit code 2, says why on standard error, and prints nothing else', async (args, why) => {
-    const result = await cli(args);
+    const result = await (args[0] === 'serve' ? cli(args) : cliHere(args));
     expect(result).toMatchObject({ exitCode: 2, stdout: '' });
     expect(result.stderr).toMatch(why);
     for (const line of result.stderr.trimEnd().split('\n')) expect(line).toMatch(/^keybalancer: /);
@@ -123,7 +124,7 @@ describe('a command line that cannot be used', () => {
   test.each([[[KEY]], [['add-key', '-', KEY]], [['list', KEY]], [['stats', `--${KEY}`]], [['stats', `-${KEY}`]]])(
     'with a key in the wrong place, %j, does not repeat the key',
     async (args) => {
-      const { exitCode, stdout, stderr } = await cli(args);
+      const { exitCode, stdout, stderr } = await cliHere(args);
       expect(exitCode).toBe(2);
       expect(stdout + stderr).not.toContain(KEY);
       expect(stderr).not.toBe('');
