@@ -5,6 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../src/client/connect.ts';
 import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { Cli, cli, firstLine, startServe } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 const key = (n: number): string => `AQ.test-key-${String(n).padStart(6, '0')}`;
@@ -33,7 +34,7 @@ describe('serve', () => {
     const served = new Cli(['serve', '--data-dir', dataDir, '--grpc', 'off', '--http', 'off']);
     await firstLine(served);
     expect(served.stdout).toBe(`ready socket=${join(dataDir, 'keybalancer.sock')}\n`);
-    expect(await cli(['stats', '--data-dir', dataDir])).toMatchObject({ exitCode: 0 });
+    expect(await cliHere(['stats', '--data-dir', dataDir])).toMatchObject({ exitCode: 0 });
     served.child.kill('SIGINT');
     expect(await served.ended).toMatchObject({ exitCode: 0 });
   });
@@ -50,7 +51,7 @@ describe('serve', () => {
   test('ends at once on a second signal, says so by its exit code, and keeps what was acknowledged', async () => {
     const dataDir = tempDir();
     const served = await startServe(dataDir);
-    await cli(['add-key', '-', '--address', served.grpc], { input: key(1) });
+    await cliHere(['add-key', '-', '--address', served.grpc], { input: key(1) });
     // Both signals are there when it wakes up, so the stop in good order cannot have ended between them.
     served.child.kill('SIGSTOP');
     served.child.kill('SIGTERM');
@@ -60,7 +61,7 @@ describe('serve', () => {
     const last = served.log().at(-1);
     expect(last).toMatchObject({ msg: 'stopped at once' });
     expect(exitCode).toBe(last?.signal === 'SIGINT' ? 130 : 143);
-    expect(JSON.parse((await cli(['stats', '--data-dir', dataDir, '--json'])).stdout).total.totalKeys).toBe('1');
+    expect(JSON.parse((await cliHere(['stats', '--data-dir', dataDir, '--json'])).stdout).total.totalKeys).toBe('1');
   });
 
   test('is refused on a data dir that a server owns, with its process and addresses', async () => {
@@ -131,15 +132,15 @@ describe('beside a server', () => {
   test('the commands find it by address, by the environment and by the socket of its data dir', async () => {
     const dataDir = tempDir();
     const served = await startServe(dataDir);
-    const add = await cli(['add-key', '-', '--address', served.grpc], { input: key(1) });
-    const imported = await cli(['import', '-'], {
+    const add = await cliHere(['add-key', '-', '--address', served.grpc], { input: key(1) });
+    const imported = await cliHere(['import', '-'], {
       input: `${key(2)}\n${key(3)}\n`,
       env: { KEYBALANCER_ADDRESS: served.grpc },
     });
     expect([add.exitCode, imported.exitCode]).toEqual([0, 0]);
-    const several = await cli(['version', '--address', `127.0.0.1:1,${served.grpc}`]);
+    const several = await cliHere(['version', '--address', `127.0.0.1:1,${served.grpc}`]);
     expect(several.stdout).toContain(`at 127.0.0.1:1, ${served.grpc}`);
-    const stats = await cli(['stats'], { env: { KEYBALANCER_DATA_DIR: dataDir } });
+    const stats = await cliHere(['stats'], { env: { KEYBALANCER_DATA_DIR: dataDir } });
     expect(stats).toMatchObject({ exitCode: 0, stderr: '' });
     expect(stats.stdout).toContain(`where\tunix:${join(dataDir, 'keybalancer.sock')}`);
     expect(stats.stdout).toContain('default\t3\t3');
@@ -153,7 +154,7 @@ describe('beside a server', () => {
     const balancer = await connect({ address: served.grpc });
     onTestFinished(() => balancer.close());
     await balancer.keyBalancer.importKeys({ keys: [{ apiKey: key(1) }, { apiKey: key(2) }] });
-    const health = (...args: string[]) => cli(['health', '--address', served.grpc, ...args]);
+    const health = (...args: string[]) => cliHere(['health', '--address', served.grpc, ...args]);
 
     const restOne = async (): Promise<void> => {
       const { lease } = await balancer.keyBalancer.acquireKey({});
@@ -195,7 +196,7 @@ describe('beside a server', () => {
   });
 
   test('that does not answer, the exit code is 3', async () => {
-    expect(await cli(['stats', '--address', '127.0.0.1:1'])).toMatchObject({
+    expect(await cliHere(['stats', '--address', '127.0.0.1:1'])).toMatchObject({
       exitCode: 3,
       stdout: '',
       stderr: expect.stringMatching(/^keybalancer: no KeyBalancer answers at 127\.0\.0\.1:1/),
@@ -204,7 +205,7 @@ describe('beside a server', () => {
 
   test('at the HTTP port, a hint says which port is wanted', async () => {
     const served = await startServe(tempDir());
-    expect(await cli(['stats', '--address', served.http])).toMatchObject({
+    expect(await cliHere(['stats', '--address', served.http])).toMatchObject({
       exitCode: 3,
       stdout: '',
       stderr: expect.stringMatching(/is it the HTTP port\?\)\n$/),
@@ -228,7 +229,7 @@ describe('beside a server', () => {
     const importing = new Cli(['import', '-', '--address', served.grpc]);
     importing.child.stdin.write(Array.from({ length: 5_000 }, (_, n) => `${key(n)}\n`).join(''));
     const total = async (): Promise<number> => {
-      const { stdout } = await cli(['stats', '--address', served.grpc, '--json']);
+      const { stdout } = await cliHere(['stats', '--address', served.grpc, '--json']);
       return Number(JSON.parse(stdout).total.totalKeys);
     };
     await expect.poll(total, { timeout: 30_000, interval: 100 }).toBe(4_000);

@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { predecessorEntries } from '../../src/cli/import/easy-gemini-balance.ts';
 import type { KeyEntry } from '../../src/client/key-formats/key-entry.ts';
 import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
-import { cli } from '../support/cli.ts';
+
 import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -81,7 +81,7 @@ function bench(): Bench {
 }
 
 async function listed(env: NodeJS.ProcessEnv): Promise<Record<string, unknown>[]> {
-  return JSON.parse((await cli(['list', '--json'], { env })).stdout).keys;
+  return JSON.parse((await cliHere(['list', '--json'], { env })).stdout).keys;
 }
 
 test('row 22: keys, weights, states and usage of easy-gemini-balance are taken over, once, and its file stays as it is', async () => {
@@ -89,13 +89,13 @@ test('row 22: keys, weights, states and usage of easy-gemini-balance are taken o
   database(file).close();
   const before = hash(file);
   const take = ['import', '--from-easy-gemini-balance', file];
-  const dry = await cli([...take, '--dry-run'], { env });
+  const dry = await cliHere([...take, '--dry-run'], { env });
   expect(dry).toMatchObject({
     exitCode: 0,
     stdout:
       'row 1: new\nrow 2: new\nrow 3: new\nchecked for pool default, nothing changed: 3 new, 0 updated, 0 there already or repeated, 0 rejected\n',
   });
-  const taken = await cli(take, { env });
+  const taken = await cliHere(take, { env });
   expect(taken.exitCode).toBe(0);
   expect(taken.stdout.split('\n')).toEqual([
     'imported into pool default: 3 new, 0 updated, 0 there already or repeated, 0 rejected',
@@ -141,7 +141,7 @@ test('row 22: keys, weights, states and usage of easy-gemini-balance are taken o
       usage: { failed: '3' },
     },
   ]);
-  const again = await cli(take, { env });
+  const again = await cliHere(take, { env });
   expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(' 0 new, 0 updated, 3 there already') });
   const settled = (all: typeof keys) =>
     all.map(({ etag, weight, source, usage, createTime }) => ({ etag, weight, source, usage, createTime }));
@@ -159,7 +159,7 @@ test('weights are taken as they were where that is asked for, also of an old fil
   onTestFinished(() => void db.close());
   const before = readdirSync(dir).map((name) => [name, hash(join(dir, name))]);
   expect(before).toHaveLength(3);
-  const taken = await cli(['import', '--from-easy-gemini-balance', file, '--keep-weights', '--json'], { env });
+  const taken = await cliHere(['import', '--from-easy-gemini-balance', file, '--keep-weights', '--json'], { env });
   expect(JSON.parse(taken.stdout)).toMatchObject({
     new: 4,
     notes: ['weights: as they were', expect.any(String), expect.any(String)],
@@ -191,7 +191,7 @@ test('what is no such database is refused, and nothing is made', async () => {
     [other, 'which is a database of KeyBalancer itself'],
     [made('cut.db', readFileSync(file).subarray(0, 5_000)), 'which cannot be read: '],
   ] as const) {
-    const refused = await cli(['import', '--from-easy-gemini-balance', path], { env });
+    const refused = await cliHere(['import', '--from-easy-gemini-balance', path], { env });
     expect(refused).toMatchObject({ exitCode: 1, stdout: '', stderr: expect.stringContaining(says) });
     expect(refused.stderr).toMatch(/^keybalancer: FILE is .*; allowed: /);
   }
@@ -200,7 +200,7 @@ test('what is no such database is refused, and nothing is made', async () => {
     ['--from-easy-gemini-balance', file, '--format', 'csv'],
     ['keys.txt', '--keep-weights'],
   ]) {
-    expect(await cli(['import', ...args], { env })).toMatchObject({ exitCode: 2, stdout: '' });
+    expect(await cliHere(['import', ...args], { env })).toMatchObject({ exitCode: 2, stdout: '' });
   }
   expect(readdirSync(env.TMPDIR!)).toEqual(['old']);
 });

@@ -5,7 +5,7 @@ import { createGeminiWrapper } from '../../src/client/index.ts';
 import type { Report } from '../../src/client/reports.ts';
 import { KeyState, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { type CustomError, type FakeGemini, type FakeMethod, startFakeGemini } from '../fake-gemini/index.ts';
-import { cli } from '../support/cli.ts';
+import { cliHere } from '../support/cli-here.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { API_KEYS, errorsWith, Outputs, wordsWith } from './key-leaks.ts';
@@ -128,13 +128,11 @@ const TESTING = [
 ];
 
 async function noteCli({ server, outputs }: Bench, commands: readonly string[][]): Promise<void> {
-  await Promise.all(
-    commands.map(async (line) => {
-      const { stdout, stderr } = await cli([...line, '--address', server.grpc]);
-      outputs.note(`keybalancer ${line.join(' ')}`, `${stdout}${stderr}`);
-      expect(stdout, line.join(' ')).not.toBe('');
-    }),
-  );
+  for (const line of commands) {
+    const { stdout, stderr } = await cliHere([...line, '--address', server.grpc]);
+    outputs.note(`keybalancer ${line.join(' ')}`, `${stdout}${stderr}`);
+    expect(stdout, line.join(' ')).not.toBe('');
+  }
 }
 
 function withJson(commands: readonly string[][]): string[][] {
@@ -145,15 +143,13 @@ function withJson(commands: readonly string[][]): string[][] {
 async function noteExplained(outputs: Outputs): Promise<void> {
   const errors = [...errorsWith(API_KEYS.standard), ...errorsWith(API_KEYS.auth)].filter((_, index) => index % 7 === 1);
   const inputs = errors.map(({ body }) => (typeof body === 'string' ? body : JSON.stringify(body)));
-  await Promise.all(
-    inputs.map(async (input) => {
-      for (const form of [[], ['--json']]) {
-        const { exitCode, stdout, stderr } = await cli(['explain', '-', ...form], { input });
-        expect(exitCode).toBe(0);
-        outputs.note('keybalancer explain', `${stdout}${stderr}`);
-      }
-    }),
-  );
+  for (const input of inputs) {
+    for (const form of [[], ['--json']]) {
+      const { exitCode, stdout, stderr } = await cliHere(['explain', '-', ...form], { input });
+      expect(exitCode).toBe(0);
+      outputs.note('keybalancer explain', `${stdout}${stderr}`);
+    }
+  }
 }
 
 async function generate(ai: GoogleGenAI): Promise<void> {
