@@ -2,7 +2,7 @@ import type { Evidence } from './evidence.ts';
 
 /**
  * Google gives out project numbers as int64, so none has more than 19 digits, and none begins with 0. Those seen have 11 to 13;
- * a lower bound keeps out placeholders such as the "projects/123" of Google's own documentation.
+ * a lower bound keeps out examples such as the "projects/123" of Google's own documentation.
  */
 const NUMBER = /^[1-9]\d{3,18}$/;
 const CONSUMER = /^(?:projects\/|project_number:|project:)?(\d{1,20})$/;

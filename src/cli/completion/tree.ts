@@ -16,7 +16,7 @@ export interface Flag {
   /** undefined: a switch. */
   value: Value | undefined;
   /** What the help calls the value. */
-  placeholder: string;
+  valueName: string;
 }
 
 /** A command and the way to it: "", "list", "pool list". */
@@ -52,16 +52,16 @@ export function allNodes(node: Node): Node[] {
 
 function flagsOf({ long, flags, description }: Option): Flag[] {
   if (!long) return [];
-  const placeholder = /<(.+)>/.exec(flags)?.[1] ?? '';
+  const valueName = /<(.+)>/.exec(flags)?.[1] ?? '';
   // The rest says where else it can be set, for which the help is the place.
   const summary = description.replace(/(?:; or KEYBALANCER_|\s*\(default: ).*$/s, '');
-  return [{ name: long, summary, value: placeholder === '' ? undefined : expectedBy(placeholder), placeholder }];
+  return [{ name: long, summary, value: valueName === '' ? undefined : expectedBy(valueName), valueName }];
 }
 
 /** By what the help calls it: "full|normal" names the words themselves, FILE and DIR say what there must be. */
-function expectedBy(placeholder: string): Value {
-  if (placeholder === 'FILE') return { kind: 'file' };
-  if (placeholder === 'DIR') return { kind: 'directory' };
-  const words = placeholder.split('|').filter((word) => /^[a-z][a-z0-9-]*$/.test(word));
+function expectedBy(valueName: string): Value {
+  if (valueName === 'FILE') return { kind: 'file' };
+  if (valueName === 'DIR') return { kind: 'directory' };
+  const words = valueName.split('|').filter((word) => /^[a-z][a-z0-9-]*$/.test(word));
   return words.length === 0 ? { kind: 'other' } : { kind: 'words', words };
 }

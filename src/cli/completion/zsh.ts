@@ -48,10 +48,10 @@ function nameOf(path: string): string {
   return path === '' ? '_keybalancer' : `_keybalancer_${path.replace(/[ -]/g, '_')}`;
 }
 
-function flagSpec({ name, summary, value, placeholder }: Flag): string {
+function flagSpec({ name, summary, value, valueName }: Flag): string {
   const about = `[${summary.replace(/[[\]:\\]/g, '\\$&')}]`;
   if (value === undefined) return quoted(`${name}${about}`);
-  return quoted(`*${name}=${about}:${placeholder.replaceAll(':', '\\:')}:${actionOf(value)}`);
+  return quoted(`*${name}=${about}:${valueName.replaceAll(':', '\\:')}:${actionOf(value)}`);
 }
 
 function actionOf(value: Value): string {

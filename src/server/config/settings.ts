@@ -2,7 +2,7 @@
 export interface Setting {
   /** Long option, with its dashes. undefined: never on the command line, because an argument can be seen by every user of the machine. */
   flag?: string;
-  /** Placeholder of the option's value in the help; undefined: a switch. */
+  /** What the help calls the option's value; undefined: a switch. */
   argument?: string;
   /** Environment variable. */
   variable: string;
