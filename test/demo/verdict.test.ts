@@ -101,3 +101,14 @@ test('shares that are off by more than a few percent are a problem', () => {
   });
   expect(problems(equal)).toEqual(['weight 1 got 50.0 % in place of 33.3 %', 'weight 2 got 50.0 % in place of 66.7 %']);
 });
+
+test('where picks are few, a share may be off by what one turn of each key makes, and no more', () => {
+  const { keys } = evidence();
+  const after = (first: number, second: number): string[] =>
+    problems(evidence({ keys: [key(1, 2, first), key(2, 1, second), ...keys.slice(2)] })).filter((problem) =>
+      problem.startsWith('weight'),
+    );
+  expect(after(1, 1)).toEqual([]);
+  expect(after(5, 3)).toEqual([]);
+  expect(after(5, 5)).toHaveLength(2);
+});
