@@ -30,18 +30,19 @@ describe.each(WAYS)('importing a file, $way,', ({ place }) => {
   test('counts what was new, what was there and what was no key, by line', async () => {
     const { wrapper } = await bench(await place(), { [TWO]: {} });
     const path = fileOf(
-      `\ufeff# of team A\r\n${ONE}:2\r\n\r\n${TWO}\r\nAQ.no good\r\n${ONE}\r\n${THREE}:0\r\nAQ.test-key-9:\r\n${THREE}`,
+      `\ufeff# of team A\r\n${ONE}:2\r\n\r\n${TWO}\r\nAQ.no good\r\n${ONE}\r\n${THREE}:0\r\nAQ.test-key-9:\r\n${THREE}\r\n${TWO}:high`,
     );
     const summary = await wrapper.importKeysFromFile(path);
     expect(summary).toEqual({
       new: 2,
       updated: 0,
       skipped: 2,
-      rejected: 3,
+      rejected: 4,
       rejections: [
         { line: 5, reason: expect.stringMatching(/^api_key is .*spaces/) },
         { line: 7, reason: expect.stringMatching(/^weight is 0; allowed: 0.001 to 1000/) },
         { line: 8, reason: 'there is no weight after the colon' },
+        { line: 10, reason: 'what follows the colon is no number; allowed: KEY or KEY:WEIGHT' },
       ],
       ignored: [],
     } satisfies ImportSummary);

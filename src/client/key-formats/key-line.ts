@@ -6,8 +6,8 @@ const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$|^[+-]?(infinity|inf|nan)$/i
 const OTHER_FORMAT = /[",{}[\]]|^(export\s+)?[A-Z][A-Z0-9_]*\s*=\s*[^\s=]/;
 
 /**
- * KEY, or KEY:WEIGHT; undefined for a blank line or a comment. Only a number after the last colon is a weight, since a key may hold
- * colons itself. Whether the key and the weight will do is the balancer's to say.
+ * KEY, or KEY:WEIGHT; undefined for a blank line or a comment. No key of Gemini holds a colon, so that what follows one is a weight,
+ * or a slip. Whether the key and the weight will do is the balancer's to say.
  */
 export function readKeyLine(line: string): { key: KeyOfFile } | { problem: string } | undefined {
   const text = line.trim();
@@ -19,7 +19,7 @@ export function readKeyLine(line: string): { key: KeyOfFile } | { problem: strin
   const suffix = text.slice(colon + 1).trim();
   if (apiKey === '') return { problem: 'there is no key before the colon' };
   if (suffix === '') return { problem: 'there is no weight after the colon' };
-  if (!NUMBER.test(suffix)) return { key: { apiKey: text } };
+  if (!NUMBER.test(suffix)) return { problem: 'what follows the colon is no number; allowed: KEY or KEY:WEIGHT' };
   return { key: { apiKey, weight: numberOf(suffix) } };
 }
 
