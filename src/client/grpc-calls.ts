@@ -79,33 +79,42 @@ export class GrpcCalls {
     };
     const endpoints = this.#endpoints;
     const given = this.#metadata;
+    /** Goes to the other addresses as a single call does, as long as nothing came. */
     return async function* (
       request: MessageInitShape<I>,
       { signal, timeoutMs }: CallOptions = {},
     ): AsyncGenerator<MessageShape<O>> {
-      refuse(signal);
-      const metadata = await given();
-      refuse(signal);
-      const { client, where } = endpoints.current;
-      const stream = client.makeServerStreamRequest(
-        pathOf(method),
-        encoder(method),
-        decoder(method),
-        create(method.input, request) as Message,
-        withTraceContext(metadata),
-        timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs },
-      );
-      const cancel = (): void => stream.cancel();
-      signal?.addEventListener('abort', cancel, { once: true });
-      // After the reader has left, the end of the stream is nobody's error.
-      stream.on('error', () => {});
-      try {
-        for await (const response of stream) yield response as MessageShape<O>;
-      } catch (error) {
-        throw signal?.aborted ? cancelledError(signal) : remoteError(error, where, timeoutMs);
-      } finally {
-        signal?.removeEventListener('abort', cancel);
-        stream.cancel();
+      const options = timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+      for (let tried = 1; ; tried++) {
+        refuse(signal);
+        const metadata = await given();
+        refuse(signal);
+        const endpoint = endpoints.current;
+        const stream = endpoint.client.makeServerStreamRequest(
+          pathOf(method),
+          encoder(method),
+          decoder(method),
+          create(method.input, request) as Message,
+          withTraceContext(metadata),
+          options,
+        );
+        const cancel = (): void => stream.cancel();
+        signal?.addEventListener('abort', cancel, { once: true });
+        // After the reader has left, the end of the stream is nobody's error.
+        stream.on('error', () => {});
+        try {
+          for await (const response of stream) yield response as MessageShape<O>;
+          return;
+        } catch (error) {
+          if (signal?.aborted) throw cancelledError(signal);
+          const failure = remoteError(error, endpoint.where, timeoutMs);
+          // One that is cut goes on elsewhere, where its reader resumes it.
+          if (failure.code === 'UNAVAILABLE' || !isConnected(endpoint)) endpoints.leave(endpoint);
+          if (!isUnsent(error as Partial<ServiceError>) || tried >= endpoints.all.length) throw failure;
+        } finally {
+          signal?.removeEventListener('abort', cancel);
+          stream.cancel();
+        }
       }
     };
   }

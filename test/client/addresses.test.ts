@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { parseAddress, parseAddresses } from '../../src/client/address.ts';
-import { GetStatsResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { createKeyBalancer } from '../../src/client/index.ts';
+import { GetStatsResponseSchema, WatchHealthResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { type Functions, type Listening, listen, remote, SessionDesk } from './scripted-balancer.ts';
 
@@ -11,9 +12,11 @@ interface Station extends Listening {
   desk: SessionDesk;
   /** Single calls that it answered. */
   asked: number;
+  /** Tokens of the watches that it began. */
+  watches: string[];
 }
 
-/** Answers sessions and GetStats, and counts them. */
+/** Answers sessions, GetStats and WatchHealth, and counts them. A watch is told where it is resumed, and then nothing. */
 async function station(target?: string): Promise<Station> {
   const desk = new SessionDesk();
   desk.obliging = true;
@@ -21,8 +24,14 @@ async function station(target?: string): Promise<Station> {
     found.asked++;
     return create(GetStatsResponseSchema);
   };
-  const listening = await listen({ session: desk.session, getStats }, target === undefined ? {} : { target });
-  const found: Station = { ...listening, desk, asked: 0 };
+  const watchHealth: NonNullable<Functions['watchHealth']> = async function* ({ resumeToken }, { signal }) {
+    found.watches.push(resumeToken);
+    yield create(WatchHealthResponseSchema, { resumeToken: 'token' });
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  };
+  const functions = { session: desk.session, getStats, watchHealth };
+  const listening = await listen(functions, target === undefined ? {} : { target });
+  const found: Station = { ...listening, desk, asked: 0, watches: [] };
   return found;
 }
 
@@ -45,6 +54,19 @@ test('single calls find the address that answers by themselves', async () => {
   const second = await station();
   await remote([NOBODY, second.address], { transport: 'unary' }).keyBalancer.getStats({});
   expect(second.asked).toBe(1);
+});
+
+test('a watch finds the address that answers by itself, and the next one when that stops answering', async () => {
+  const [second, third] = [await station(), await station()];
+  const balancer = createKeyBalancer({ address: [NOBODY, second.address, NOBODY_EITHER, third.address] });
+  onTestFinished(() => balancer.close());
+  const watch = balancer.watchHealth()[Symbol.asyncIterator]();
+  await watch.next();
+  expect(second.watches).toEqual(['']);
+  const next = watch.next();
+  second.server.forceShutdown();
+  await next;
+  expect(third.watches).toEqual(['token']);
 });
 
 test('where an address stops answering the next is used, and after the last the first again', async () => {
