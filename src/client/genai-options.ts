@@ -50,6 +50,17 @@ export function checkedGenAI(options: LeasedGenAIOptions): { affinityKey: string
   return { affinityKey: text('affinityKey', affinityKey), sdk };
 }
 
+/** The options of a client of the SDK, before those of ours. One that is undefined is not given. */
+export function genAIOver(base: GenAIOptions, own: GenAIOptions): GenAIOptions {
+  const httpOptions = { ...base.httpOptions, ...present(own.httpOptions) };
+  return { ...base, ...present(own), httpOptions };
+}
+
+function present<T extends object>(options: T | undefined): Partial<T> {
+  const entries = Object.entries(options ?? {}).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as Partial<T>;
+}
+
 /** Those of a single call, in its `config`. The others are as the SDK takes them. */
 export function checkCallOptions(httpOptions: HttpOptions | undefined): void {
   if (httpOptions === undefined || httpOptions === null) return;

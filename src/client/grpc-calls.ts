@@ -72,6 +72,7 @@ export class GrpcCalls {
     }
   }
 
+  /** Goes to the other addresses as a single call does. */
   streaming<I extends DescMessage, O extends DescMessage>(method: DescMethodServerStreaming<I, O>) {
     const refuse = (signal: AbortSignal | undefined): void => {
       this.#refuseClosed();
@@ -79,7 +80,6 @@ export class GrpcCalls {
     };
     const endpoints = this.#endpoints;
     const given = this.#metadata;
-    /** Goes to the other addresses as a single call does, as long as nothing came. */
     return async function* (
       request: MessageInitShape<I>,
       { signal, timeoutMs }: CallOptions = {},

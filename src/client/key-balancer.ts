@@ -19,7 +19,7 @@ import type { ClientEvent } from './events.ts';
 import type { RetryBudget } from './genai/context.ts';
 import { createLeasedGenAI } from './genai/leased-client.ts';
 import { ResourceOrigins } from './genai/resource-origins.ts';
-import { checkedGenAI } from './genai-options.ts';
+import { checkedGenAI, genAIOver } from './genai-options.ts';
 import type { ImportSummary } from './import-summary.ts';
 import { type ImportOptions, importKeyFile } from './key-file.ts';
 import { checkImport, checkNewKey } from './key-options.ts';
@@ -98,8 +98,7 @@ class Client implements KeyBalancer {
       notify: this.#notify,
       spend: this.#budget,
     };
-    const httpOptions = { ...call.genai.httpOptions, ...sdk.httpOptions };
-    return createLeasedGenAI(context, { ...call.genai, ...sdk, httpOptions });
+    return createLeasedGenAI(context, genAIOver(call.genai, sdk));
   }
 
   executeWithRetry<A extends unknown[], T>(fn: GeminiFunction<A, T>, ...args: A): Promise<T> {

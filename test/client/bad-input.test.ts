@@ -226,6 +226,16 @@ describe('what the environment says of Gemini', () => {
   });
 });
 
+test('options of genai() that are undefined leave those of the client as they are', async () => {
+  vi.stubEnv('KEYBALANCER_MASTER_KEY', '00'.repeat(32));
+  vi.stubEnv('GOOGLE_GEMINI_BASE_URL', 'http://127.0.0.1:1');
+  const genai = { httpOptions: { headers: { 'x-own': '1' } } };
+  const { fake, wrapper } = await bench({ dataDir: tempDir() }, { [ONE]: {} }, { genai });
+  const ai = wrapper.genai({ apiVersion: undefined, httpOptions: { baseUrl: undefined, headers: undefined } } as never);
+  await ai.models.generateContent({ model: MODEL, contents: 'hello' });
+  expect(fake.counts.byKey).toEqual({ [ONE]: 1 });
+});
+
 test('an option of genai() that is misspelt is told with ours among those there are', async () => {
   await using balancer = createKeyBalancer({ address: ADDRESS });
   expect(thrownBy(() => balancer.genai({ affinitykey: 'a' } as never)).message).toBe(
