@@ -53,11 +53,11 @@ export interface ReportEvent extends OfRequest {
   outcome: 'success' | 'failure' | 'unused';
   /** ErrorClass name; "": none; "UNKNOWN": the balancer did not say in time. */
   errorClass: string;
-  /** HTTP status of the answer; 0: none came. */
+  /** HTTP status of the answer, of a function the last one's; 0: none came. */
   httpStatus: number;
-  /** Milliseconds that Gemini took; pauses of whoever reads a stream are not its time. */
+  /** Milliseconds that Gemini took, of a function for all of its requests; pauses of whoever reads a stream are not its time. */
   latencyMs: number;
-  /** Tokens of the request, as Gemini counted them; 0: it did not say. */
+  /** Tokens of the request, or of all requests of a function, as Gemini counted them; 0: it did not say. */
   inputTokens: number;
   /** Tokens of the answer, thoughts included; 0: it did not say. */
   outputTokens: number;

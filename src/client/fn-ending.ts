@@ -12,7 +12,7 @@ export async function endingOf<T>(
   if (signal?.aborted) return { aborted: signal.reason, open: false };
   let leave = (): void => {};
   const left = new Promise<EndingOf<T>>((resolve) => {
-    leave = () => resolve({ aborted: signal?.reason, open: watch.open > 0 });
+    leave = () => resolve({ aborted: signal?.reason, open: watch.figures.open > 0 });
   });
   signal?.addEventListener('abort', leave, { once: true });
   const running = (async (): Promise<EndingOf<T>> => {

@@ -163,11 +163,12 @@ class LeasedCall {
     const startedAt = performance.now();
     const held = new HeldLease(this.#balancer, lease);
     const ending = await endingOf(() => fn(leasedGenAI(apiKey, genai, watch, signal)), watch, signal);
-    // The provider's time begins with the first request; fn may have done other things before.
-    const latencyMs = Math.round(performance.now() - (watch.startedAt ?? startedAt));
+    // Where no request was seen, all of fn's time.
+    const latencyMs = Math.round(watch.figures.latencyMs ?? performance.now() - startedAt);
     const { outcome, error, geminis } = await callOutcome(ending, watch, { apiKey, signal });
     held.letGo();
-    const usage = 'value' in ending ? tokenUsage(ending.value) : undefined;
+    const unseen = watch.unseen && 'value' in ending ? tokenUsage(ending.value) : undefined;
+    const usage = watch.figures.usage ?? unseen;
     const isWell = 'value' in ending && outcome === Outcome.SUCCESS;
     if (isWell) this.#budget?.earn();
     const sending = this.#reports.send(
@@ -181,7 +182,8 @@ class LeasedCall {
       keyId,
       isWell,
     );
-    const report = { keyId, outcome: OUTCOMES[outcome] ?? 'unused', httpStatus: error?.httpStatus ?? 0, latencyMs };
+    const httpStatus = error?.httpStatus ?? watch.last?.status ?? 0;
+    const report = { keyId, outcome: OUTCOMES[outcome] ?? 'unused', httpStatus, latencyMs };
     this.#tellReport({ ...report, ...tokensOf(usage) }, sending);
     // Whoever left waits for nothing, nor does whoever got what he wanted.
     if ('aborted' in ending) throw ending.aborted;

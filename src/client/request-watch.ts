@@ -6,13 +6,14 @@ import { learnedNames } from './genai/learned-names.ts';
 import { outgoing } from './genai/outgoing.ts';
 import { type RequestFacts, requestFacts } from './genai/request-facts.ts';
 import type { FailedNaming } from './genai/resource-search.ts';
+import { type OpenRequest, RequestFigures } from './request-figures.ts';
 
 type Fetch = typeof globalThis.fetch;
 
-/** How a request ended: as far as the headers of its answer, or without the rest of it. */
+/** How a request ended: as far as the headers of its answer, or without the rest of it. `status` 0: no answer came. */
 export type LastRequest =
   | { answered: true; status: number; errorBody: Promise<string> | undefined }
-  | { answered: false; error: unknown };
+  | { answered: false; status: number; error: unknown };
 
 /** A request that failed: by its answer, by its want of one or of a part of it, or by an error within an answer that began well. */
 export type FailedRequest =
@@ -29,14 +30,11 @@ const ERROR_BODY_MS = 1_000;
 /** Watches the HTTP requests that are made with one lease: what Gemini said is known even where the SDK or the caller drops it. */
 export class RequestWatch {
   requests = 0;
-  /** Requests that are not over, the reading of their bodies included. */
-  open = 0;
+  readonly figures = new RequestFigures();
   /** Whether the lease's client may have asked Gemini by another way than the SDK's fetch: a live session, or an own HTTP client. */
   unseen = false;
   /** Live sessions that opened. */
   sessions = 0;
-  /** When the first request began, by performance.now(). */
-  startedAt: number | undefined;
   /** The one that ended last; undefined: none has. */
   last: LastRequest | undefined;
   /** Those that failed, less those that a later request, answered well, made up for. */
@@ -57,11 +55,9 @@ export class RequestWatch {
    */
   fetch(inner: Fetch, { apiKey, signal }: { apiKey: string; signal: AbortSignal | undefined }): Fetch {
     return async (input, init) => {
-      const startedAt = performance.now();
       this.requests++;
-      this.open++;
-      this.#lastStartedAt = startedAt;
-      this.startedAt ??= startedAt;
+      const open = this.figures.begin();
+      this.#lastStartedAt = open.startedAt;
       this.#timeoutS = timeoutOf(input, init);
       const ended = joinedSignal(signal, input, init);
       let facts: RequestFacts;
@@ -72,10 +68,10 @@ export class RequestWatch {
         facts = requestFacts(url, method, headers.get('accept') ?? '', text);
         response = await request.send(inner, apiKey);
       } catch (error) {
-        this.#brokeOff(error, false);
+        this.#brokeOff(open, { status: 0, error, lost: false });
         throw error;
       }
-      return this.#answered(response, facts, { apiKey, signal: ended, startedAt });
+      return this.#answered(response, facts, { apiKey, signal: ended, open });
     };
   }
 
@@ -103,13 +99,14 @@ export class RequestWatch {
   async #answered(
     response: Response,
     facts: RequestFacts,
-    { apiKey, signal, startedAt }: { apiKey: string; signal: AbortSignal | undefined; startedAt: number },
+    { apiKey, signal, open }: { apiKey: string; signal: AbortSignal | undefined; open: OpenRequest },
   ): Promise<Response> {
     const { ok, status, headers } = response;
+    open.headersMs = performance.now() - open.startedAt;
     if (!ok) {
       const errorBody = bodyOf(response);
       this.last = { answered: true, status, errorBody };
-      this.open--;
+      this.figures.over(open);
       this.#failed({ by: 'answer', at: performance.now(), status, facts, errorBody });
       return response;
     }
@@ -117,43 +114,44 @@ export class RequestWatch {
     if (!(response instanceof Response)) {
       // An own fetch with responses of its own: what becomes of the body is not seen.
       this.unseen = true;
-      return this.#begun(response, startedAt, true);
+      return this.#begun(response, open, true);
     }
-    if (response.body === null) return this.#begun(response, startedAt, true);
+    if (response.body === null) return this.#begun(response, open, true);
     const answer = answerTo(facts, response, apiKey);
+    open.answer = answer;
     const shown = (end: AnswerEnd): unknown => shownEnd(end, facts, { apiKey, aborted: signal?.aborted ?? false });
     if (facts.creates && facts.answer === 'message') {
       const end = await answer.begin();
       if (end?.by === 'whole') {
         this.#learned(learnedNames(facts, headers, answer.start));
-        return this.#begun(answer.whole(), startedAt, true);
+        return this.#begun(answer.whole(), open, true);
       }
       if (end !== undefined) {
         const error = shown(end);
-        this.#brokeOff(error, true);
+        this.#brokeOff(open, { status, error, lost: true });
         throw error;
       }
     }
     const handed = answer.handOn((end) => {
       this.#learned(learnedNames(facts, headers, answer.start));
-      if (end.by === 'silence') return this.#brokeOff(end.error, facts.creates);
-      this.open--;
+      if (end.by === 'silence') return this.#brokeOff(open, { status, error: end.error, lost: facts.creates });
+      this.figures.over(open);
       if (end.by === 'error') this.#failed({ by: 'stream', at: performance.now(), said: end.body });
     }, shown);
-    return this.#begun(handed, startedAt, false);
+    return this.#begun(handed, open, false);
   }
 
   /** An answer that is good as far as it was seen. `over`: nothing more of it will be. */
-  #begun(response: Response, startedAt: number, over: boolean): Response {
+  #begun(response: Response, open: OpenRequest, over: boolean): Response {
     this.last = { answered: true, status: response.status, errorBody: undefined };
-    this.failures = this.failures.filter(({ at }) => at > startedAt);
-    if (over) this.open--;
+    this.failures = this.failures.filter(({ at }) => at > open.startedAt);
+    if (over) this.figures.over(open);
     return response;
   }
 
-  #brokeOff(error: unknown, lost: boolean): void {
-    this.open--;
-    this.last = { answered: false, error };
+  #brokeOff(open: OpenRequest, { status, error, lost }: { status: number; error: unknown; lost: boolean }): void {
+    this.figures.over(open);
+    this.last = { answered: false, status, error };
     this.#failed({ by: 'silence', at: performance.now(), lost });
   }
 

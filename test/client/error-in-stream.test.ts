@@ -35,7 +35,7 @@ async function judged(parts: readonly string[], swallows = false) {
     thrown = error as Error;
   }
   const ending = thrown === undefined || swallows ? { value: text } : { thrown };
-  return { text, thrown, left, open: watch.open, ...(await callOutcome(ending, watch, context)) };
+  return { text, thrown, left, open: watch.figures.open, ...(await callOutcome(ending, watch, context)) };
 }
 
 test('an error within a stream ends it at its reader wherever the network cuts it, and shows no key', async () => {

@@ -122,7 +122,12 @@ describe.each(WAYS)('telemetry, $way,', ({ place }) => {
     expect(told.every(({ lastedMs }) => lastedMs >= 0 && lastedMs < 60_000)).toBe(true);
     told.length = 0;
     await wrapper.executeWithRetry(ask);
-    expect(told).toMatchObject([{ name: `executeWithRetry ${MODEL}` }]);
+    expect(told).toMatchObject([
+      {
+        name: `executeWithRetry ${MODEL}`,
+        attributes: { 'http.response.status_code': 200, 'gen_ai.usage.input_tokens': expect.any(Number) },
+      },
+    ]);
   });
 
   test('hangs its spans on that of the caller', async () => {

@@ -1,11 +1,7 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
-import type { TokenUsageSchema } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
-import { tokenUsage } from '../token-usage.ts';
+import { tokenUsage, type Usage } from '../token-usage.ts';
 
 /** Usage follows the candidates, and stands in the last event of a stream. */
 const KEPT = 16 * 1024;
-
-export type Usage = MessageInitShape<typeof TokenUsageSchema>;
 
 /** The last bytes of an answer, whatever its length. */
 export class AnswerTail {

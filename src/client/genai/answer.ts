@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { setImmediate } from 'node:timers';
-import { AnswerTail, type Usage } from './answer-tail.ts';
+import type { Usage } from '../token-usage.ts';
+import { AnswerTail } from './answer-tail.ts';
 import { EventWatch } from './event-watch.ts';
 import type { AnswerKind } from './request-facts.ts';
 
@@ -42,8 +43,6 @@ export interface AnswerOptions {
  * it comes, never more than its reader asked for.
  */
 export class Answer {
-  /** Milliseconds that Gemini took for the body, so far. */
-  readMs = 0;
   readonly #response: Response;
   readonly #options: AnswerOptions;
   readonly #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -51,6 +50,9 @@ export class Answer {
   readonly #tail = new AnswerTail();
   #start: Buffer[] = [];
   #startLength = 0;
+  #readMs = 0;
+  /** When the read began that is under way. */
+  #readingSince: number | undefined;
   /** Read and not handed on. */
   #held: Buffer[] = [];
   #end: AnswerEnd | undefined;
@@ -85,6 +87,11 @@ export class Answer {
   /** The first bytes, as text. */
   get start(): string {
     return Buffer.concat(this.#start).toString('utf8');
+  }
+
+  /** Milliseconds that Gemini took for the body, so far. */
+  get readMs(): number {
+    return this.#readMs + (this.#readingSince === undefined ? 0 : performance.now() - this.#readingSince);
   }
 
   usage(): Usage | undefined {
@@ -148,7 +155,7 @@ export class Answer {
       this.#end = this.#ending();
       return undefined;
     }
-    const startedAt = performance.now();
+    this.#readingSince = performance.now();
     let part: Awaited<ReturnType<ReadableStreamDefaultReader<Uint8Array>['read']>>;
     try {
       part = await this.#reader.read();
@@ -156,7 +163,8 @@ export class Answer {
       this.#end = { by: 'silence', error };
       return undefined;
     } finally {
-      this.readMs += performance.now() - startedAt;
+      this.#readMs = this.readMs;
+      this.#readingSince = undefined;
     }
     if (part.done) {
       this.#events?.end();

@@ -2,7 +2,7 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { ProviderErrorInit } from '../../gemini/describe-thrown.ts';
 import { type Lease, Outcome, type ReportResultResponse } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Reports } from '../reports.ts';
-import type { Usage } from './answer-tail.ts';
+import type { Usage } from '../token-usage.ts';
 import { classOf, type Notify, toldInTime } from './retries.ts';
 
 /** What is known of a try besides how it ended. */
