@@ -2,6 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../repository/root.ts';
 
+/** Folders that are not in the repository. */
+const MADE = ['node_modules', 'dist'];
+
 export interface Fence {
   language: string;
   code: string;
@@ -41,6 +44,17 @@ export function linksOf(document: string): string[] {
   return [...text.matchAll(/\]\(([^)\s]+)\)/g)]
     .map(([, target]) => target!)
     .filter((target) => !/^https?:/.test(target));
+}
+
+/** Paths in backticks that begin with a folder at the top of the repository. */
+export function pathsOf(document: string): string[] {
+  const folders = readdirSync(ROOT, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !MADE.includes(entry.name))
+    .map(({ name }) => `${name}/`);
+  const code = [...readFileSync(join(ROOT, document), 'utf8').matchAll(/`([^`\n]+)`/g)];
+  return code
+    .flatMap(([, words]) => words!.split(/\s+/))
+    .filter((word) => folders.some((folder) => word.startsWith(folder)));
 }
 
 /** The anchors that headings of a document have. */

@@ -3,7 +3,7 @@ import { dirname, join, normalize } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { startFakeGemini } from '../fake-gemini/index.ts';
 import { ROOT } from '../repository/root.ts';
-import { anchorsOf, documents, fencesOf, linksOf } from './markdown.ts';
+import { anchorsOf, documents, fencesOf, linksOf, pathsOf } from './markdown.ts';
 import { runBlocks, typeErrors } from './run-blocks.ts';
 
 /** What blocks may be: a shell, a program, or what one prints. */
@@ -56,4 +56,10 @@ test.each(documents())('links in %s lead somewhere', (document) => {
     return anchor !== undefined && !anchorsOf(target).includes(anchor);
   });
   expect(broken).toEqual([]);
+});
+
+test('files and folders of the repository that documents name are there', () => {
+  const named = documents().flatMap((document) => pathsOf(document).map((path) => ({ document, path })));
+  expect(named.length).toBeGreaterThan(50);
+  expect(named.filter(({ path }) => !existsSync(join(ROOT, path)))).toEqual([]);
 });
