@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Command, Option } from 'commander';
+import { EXIT_CODES_HELP } from '../src/cli/exit-code.ts';
 import { Output } from '../src/cli/output.ts';
 import { contextOf } from '../src/cli/program.ts';
 import { markdownTable } from './markdown-table.ts';
@@ -21,9 +22,9 @@ A command finds the server through the data dir: by the socket in it, without be
 the server's machine alone (backup, check, restore, config) says so when it is asked of a server elsewhere.
 
 - **Output**: tables and colours on a terminal, tab-separated text in a pipe, JSON with \`--json\`, whose form is stable: what it prints is at the end of each command's section. \`NO_COLOR\` is heeded.
-- **Keys** are never printed. One that is written on the command line is seen by other users of the machine, and warned of; \`-\` reads it from standard input, or asks for it.
+- **Keys** are printed by \`export --with-keys\` alone, on the server's machine, to a file or a pipe. One that is written on the command line is seen by other users of the machine, and warned of; \`-\` reads it from standard input, or asks for it.
 - **Order**: options stand behind the command. \`--json\`, \`--verbose\`, \`--data-dir\`, \`--address\`, \`--config\` and \`--master-key-file\` may also stand before it.
-- **Exit codes**: 0 done, 1 failed, 2 usage, 3 server not reached (or no data), 4 partly done, 130 interrupted.
+- **Exit codes**: ${EXIT_CODES_HELP.replace('Exit codes: ', '')}
 - **Completion**: \`keybalancer completion bash\`, \`zsh\` or \`fish\` prints a script.
 
 `;

@@ -6,7 +6,7 @@ export const EXIT = {
   failed: 1,
   /** The command line or the environment cannot be used as it is. */
   usage: 2,
-  /** No server answered at the address, so nothing was asked of it. */
+  /** No server answered at the address, so nothing was asked of it; or there is no data to open without one. */
   notReached: 3,
   /** Some of it was done, such as an import with lines that were rejected. */
   partly: 4,
@@ -18,7 +18,7 @@ export function exitCodeOfSignal(signal: 'SIGINT' | 'SIGTERM'): number {
 }
 
 export const EXIT_CODES_HELP =
-  'Exit codes: 0 done, 1 failed, 2 usage, 3 server not reached, 4 partly done, 130 interrupted.';
+  'Exit codes: 0 done, 1 failed, 2 usage, 3 server not reached (or no data), 4 partly done, 130 or 143 interrupted by a signal.';
 
 /** Ends the command with a line on standard error. */
 export class CliError extends Error {

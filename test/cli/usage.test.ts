@@ -17,7 +17,9 @@ describe('help', () => {
     expect(none).toEqual(help);
     expect(help).toMatchObject({ exitCode: 0, stderr: '' });
     for (const command of COMMANDS) expect(help.stdout).toMatch(new RegExp(`^  ${command} `, 'm'));
-    expect(help.stdout).toContain('0 done, 1 failed, 2 usage, 3 server not reached, 4 partly done');
+    expect(help.stdout).toContain(
+      '0 done, 1 failed, 2 usage, 3 server not reached (or no data), 4 partly done, 130 or 143 interrupted by a signal',
+    );
     expect(version).toEqual({ exitCode: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/), stderr: '' });
   });
 
