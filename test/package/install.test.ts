@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { linksOf } from '../docs/markdown.ts';
 import { ROOT } from '../repository/root.ts';
 import { install, nodes, pack, runIn } from './installed.ts';
 
@@ -136,6 +137,11 @@ test('the command of the package runs', async () => {
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
   const command = join(dir, 'node_modules/keybalancer/dist/src/cli/main.js');
   expect(await runIn(dir, process.execPath, command, '--version')).toBe(`${version}\n`);
+});
+
+test('links and pictures of its README lead to what is in it', () => {
+  const paths = linksOf('README.md').map((link) => link.replace(/#.*/, ''));
+  expect(paths.filter((path) => !existsSync(join(dir, 'node_modules/keybalancer', path)))).toEqual([]);
 });
 
 test('publint finds nothing', async () => {
