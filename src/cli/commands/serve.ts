@@ -25,7 +25,7 @@ export function define(command: Command, { output }: CommandContext): void {
     'after',
     [
       '',
-      'When it can serve it prints one line to standard output, `ready grpc=HOST:PORT http=HOST:PORT`, without a door',
+      'When it can serve it prints one line to standard output, `ready grpc=HOST:PORT http=HOST:PORT`, without the one',
       'that is off; with both off, `ready socket=PATH`. The log goes to standard error, as JSON unless that is a terminal.',
       'SIGTERM and SIGINT end it in good order within 10 s, with exit code 0; a second signal ends it at once, with 143',
       'or 130. What was acknowledged is kept either way.',
