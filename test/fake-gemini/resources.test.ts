@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { GoogleGenAI } from '@google/genai';
 import { expect, onTestFinished, test } from 'vitest';
-import { errorNames, expectedAnswer, type FakeGemini, startFakeGemini } from './fake-gemini/index.ts';
+import { errorNames, expectedAnswer, type FakeGemini, startFakeGemini } from './index.ts';
 
 const KEY = 'AQ.test-key-000001';
 const SAME_PROJECT = 'AQ.test-key-000002';

@@ -3,8 +3,9 @@ import { request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { ApiError, GoogleGenAI } from '@google/genai';
 import { expect, onTestFinished, test } from 'vitest';
-import { CountBook } from './fake-gemini/counts.ts';
-import recorded from './fake-gemini/errors.json' with { type: 'json' };
+import { tempDir } from '../support/temp-dir.ts';
+import { CountBook } from './counts.ts';
+import recorded from './errors.json' with { type: 'json' };
 import {
   errorNames,
   expectedAnswer,
@@ -14,8 +15,7 @@ import {
   type FakeRequest,
   nextPacificMidnight,
   startFakeGemini,
-} from './fake-gemini/index.ts';
-import { tempDir } from './support/temp-dir.ts';
+} from './index.ts';
 
 const KEY = 'AQ.test-key-000001';
 const SAME_PROJECT = 'AQ.test-key-000002';
