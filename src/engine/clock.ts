@@ -19,9 +19,13 @@ export function systemClock(): Clock {
   return {
     now,
     wallOffset: () => {
-      const measured = Date.now() - now();
+      // The process may be held up between two looks: the wall was read somewhere from the first now() to the second.
+      const before = now();
+      const wall = Date.now();
+      const after = now();
+      const isUnmoved = wall - after < offset + UNMOVED_MS && wall - before > offset - UNMOVED_MS;
       // Else one and the same time would be shown and stored now one way, now a millisecond off.
-      if (Math.abs(measured - offset) >= UNMOVED_MS) offset = measured;
+      if (!isUnmoved) offset = wall - after;
       return offset;
     },
   };
