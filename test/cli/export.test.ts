@@ -66,4 +66,4 @@ test('keys are exported in plain text, of a server and of a closed data dir, and
     key: KEYS[0]!.apiKey,
     labels: KEYS[0]!.labels,
   });
-}, 240_000);
+});

@@ -39,7 +39,7 @@ test('while Gemini cannot be reached a suspected key stays in quarantine, and he
   const pool = await poolOf(2, '--gemini-base-url', 'http://127.0.0.1:1');
   await fail(pool, 'key-00000001', 'consumer_suspended_2026');
   await expect
-    .poll(async () => (await pool.health()).stdout, { timeout: 20_000 })
+    .poll(async () => (await pool.health()).stdout)
     .toMatch(
       /^default\t1\tquarantined until verified\tthe key was refused as suspended or leaked\tevery model\twhen Gemini takes it; Gemini could not be reached \d+ times?: network failed; asked again /m,
     );
@@ -61,7 +61,7 @@ test('a key that Gemini refuses too is disabled, and stats tell that its reporte
   const pool = await poolOf(2, '--gemini-base-url', fake.url);
   await fail(pool, 'key-00000001', 'consumer_suspended_2026');
   await expect
-    .poll(async () => (await pool.health()).stdout, { timeout: 20_000 })
+    .poll(async () => (await pool.health()).stdout)
     .toMatch(
       /^default\t1\tdisabled: found invalid or suspended\t.*\twhen an administrator resets or replaces the key$/m,
     );

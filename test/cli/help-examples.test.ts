@@ -59,7 +59,7 @@ test('every command has examples', () => {
   expect(ALL.filter(({ examples }) => examples.length === 0).map(({ path }) => path)).toEqual([]);
 });
 
-test.each(ALL)('the examples of $path run as they are', { timeout: 120_000 }, async ({ path, examples }) => {
+test.each(ALL)('the examples of $path run as they are', async ({ path, examples }) => {
   const gemini = await startFakeGemini({ acceptUnknownKeys: true });
   onTestFinished(() => gemini.close());
   const dir = scene();

@@ -153,7 +153,7 @@ test('a data dir where no directory can be is refused by name, also where the sy
   const { status, stderr } = spawnSync(process.execPath, [MAIN, 'serve', '--data-dir', '/proc/keybalancer'], {
     env: { HOME: tempDir(), PATH: process.env.PATH },
     encoding: 'utf8',
-    timeout: 30_000,
+    timeout: 120_000,
     killSignal: 'SIGKILL',
   });
   expect({ status, stderr }).toEqual({

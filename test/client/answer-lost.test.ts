@@ -139,7 +139,7 @@ describe.each(WAYS)('an answer that Gemini began and did not end, $way,', ({ pla
       const aborted = await thrownBy(run((ai) => create(ai, { abortSignal: gone.signal })));
       expect(aborted).toMatchObject({ name: 'AbortError' });
       leave = () => {};
-      const late = await thrownBy(run((ai) => create(ai, { httpOptions: { timeout: 100 } })));
+      const late = await thrownBy(run((ai) => create(ai, { httpOptions: { timeout: 2_000 } })));
       expect(late).toMatchObject({ name: 'AbortError', attempts: [{ errorClass: 'TIMEOUT' }] });
     }
     expect(requests).toBe(4);

@@ -14,6 +14,6 @@ test('a data dir opens in a program whatever flags Node runs it with, one given 
     console.log('stored');
   `;
   const flags = ['--expose-gc', '--input-type=module', '-e', program];
-  const { stdout } = await promisify(execFile)(process.execPath, flags, { timeout: 30_000 });
+  const { stdout } = await promisify(execFile)(process.execPath, flags);
   expect(stdout).toBe('stored\n');
 });

@@ -122,7 +122,7 @@ async function meet(failure: Failure, way: Way): Promise<Seen> {
   };
 }
 
-const TIME_LIMIT_MS = 1_000;
+const TIME_LIMIT_MS = 2_000;
 
 function isSilence({ meets }: Failure): boolean {
   return meets.by === 'fault' && meets.error === 'client_timeout_abort';

@@ -299,11 +299,11 @@ describe.each(WAYS)('a lease ends, $way,', ({ place }) => {
     [
       'when a request is aborted',
       SLOW,
-      (wrapper) => wrapper.genai().models.generateContent({ model: MODEL, contents, config: aborted(100) }),
+      (wrapper) => wrapper.genai().models.generateContent({ model: MODEL, contents, config: aborted(2_000) }),
       'failed',
     ],
-    ['when it times out', SLOW, (wrapper) => ask(wrapper.genai({ httpOptions: { timeout: 100 } })), 'failed'],
-    ['when the call’s deadline passes', SLOW, (wrapper) => wrapper.withRetry(ask, { deadline: 100 })(), 'failed'],
+    ['when it times out', SLOW, (wrapper) => ask(wrapper.genai({ httpOptions: { timeout: 2_000 } })), 'failed'],
+    ['when the call’s deadline passes', SLOW, (wrapper) => wrapper.withRetry(ask, { deadline: 2_000 })(), 'failed'],
     [
       'when a reader stops',
       DRIPPING,

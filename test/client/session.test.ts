@@ -148,7 +148,7 @@ async function script(address: string, body: string): Promise<string> {
     import { connectRemote } from ${REMOTE};
     const balancer = connectRemote(${JSON.stringify(address)});
     ${body}`;
-  const run = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], { timeout: 30_000 });
+  const run = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program]);
   return (await run).stdout;
 }
 

@@ -117,7 +117,7 @@ test('four processes work while their owner is killed three times: every call su
       expect(counts.acquired).toBeLessThanOrEqual(calls + CALLERS);
     }
   }
-}, 120_000);
+});
 
 test.each(['SIGKILL', 'close'] as const)(
   'processes that do nothing take the place of an owner that goes by %s',

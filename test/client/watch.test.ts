@@ -76,4 +76,4 @@ test('a watch goes on over a restart of the server, with what happens after it',
   const beforeThird = messages.length;
   await added(third, THREE);
   await expect.poll(() => messages.length).toBeGreaterThan(beforeThird);
-}, 60_000);
+});

@@ -269,7 +269,7 @@ describe.each(WAYS)('a wrapper, $way,', ({ place }) => {
     const { wrapper } = await bench(
       await place(),
       { [ONE]: { behaviour: { delayMs: Infinity } }, [TWO]: {} },
-      { retryDelay: 1, genai: { httpOptions: { timeout: 200 } } },
+      { retryDelay: 1, genai: { httpOptions: { timeout: 2_000 } } },
     );
     expect(await wrapper.executeWithRetry(ask)).toBe(expectedAnswer('hello'));
     expect((await wrapper.getStats()).pools[0]?.failuresByClass).toEqual({ TIMEOUT: 1n });

@@ -26,7 +26,7 @@ test('every block of every document is one that is run, or says that it is outpu
   expect(others).toEqual([]);
 });
 
-test.each(runnable)('the blocks of %s run, in their order', { timeout: 120_000 }, async (document) => {
+test.each(runnable)('the blocks of %s run, in their order', async (document) => {
   const fake = await startFakeGemini({ acceptUnknownKeys: true });
   onTestFinished(() => fake.close());
   const { code, output } = await runBlocks(document, fencesOf(document), fake.url);

@@ -1,10 +1,9 @@
 import { spawn } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { ROOT } from '../repository/root.ts';
 import { MAIN } from '../support/build.ts';
+import { freePort } from '../support/free-port.ts';
 import { INHERITED } from '../support/inherited.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import type { Fence } from './markdown.ts';
@@ -122,24 +121,5 @@ function shell(script: string, cwd: string, env: Readonly<NodeJS.ProcessEnv>): P
     child.stderr.setEncoding('utf8').on('data', take);
     child.once('error', reject);
     child.once('close', (code) => resolve({ code, output }));
-  });
-}
-
-/**
- * A free port below those that the system gives out by itself (from 32768 on): between now and the server's start nobody gets it by
- * chance, for a connection of his own or for port 0.
- */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = randomInt(20_000, 32_000);
-    if (await isFree(port)) return port;
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
 }

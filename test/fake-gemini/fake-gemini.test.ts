@@ -495,7 +495,7 @@ test('a slow key is waited for, a silent one until the client gives up, and a st
   await generate(fake);
   expect(performance.now() - begun).toBeGreaterThanOrEqual(49);
   fake.setKey(KEY, { behaviour: { delayMs: Infinity } });
-  const impatient = client(fake, KEY, { timeout: 50 });
+  const impatient = client(fake, KEY, { timeout: 1_000 });
   expect(await thrown(impatient.models.generateContent({ model: MODEL, contents: 'hello' }))).toMatchObject({
     name: 'AbortError',
   });

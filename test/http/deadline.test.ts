@@ -26,12 +26,12 @@ function waiting(calls: CallContext[]): {
 test('Connect-Timeout-Ms reaches the function, and the call ends by it', async () => {
   const calls: CallContext[] = [];
   const door = await openDoor({ keyBalancer: waiting(calls) });
-  const answer = await post(`${door.url}${ACQUIRE}`, {}, { 'connect-timeout-ms': '300' });
+  const answer = await post(`${door.url}${ACQUIRE}`, {}, { 'connect-timeout-ms': '2000' });
   expect(answer.status).toBe(504);
   expect(await answer.json()).toMatchObject({ code: 'deadline_exceeded' });
   expect(calls[0]?.caller).toBe('local');
   expect(calls[0]?.timeoutMs).toBeGreaterThan(0);
-  expect(calls[0]?.timeoutMs).toBeLessThanOrEqual(300);
+  expect(calls[0]?.timeoutMs).toBeLessThanOrEqual(2_000);
   expect(door.faults).toEqual([]);
 });
 

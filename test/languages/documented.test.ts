@@ -24,19 +24,15 @@ const SECTIONS: [string, RegExp[]][] = [
   ['Go', [/^You said: Why is the sky blue\?\n(?:.*\n)*default key-00000001 AVAILABLE\nwatching$/m]],
 ];
 
-test.for(SECTIONS)(
-  'the commands under "%s" do what they say',
-  { timeout: 180_000 },
-  async ([section, seen], { skip }) => {
-    const reason = lacking(section);
-    skip(reason !== '', reason);
-    const fake = await startFakeGemini({ acceptUnknownKeys: true });
-    onTestFinished(() => fake.close());
-    const { code, output } = await runBlocks(DOCUMENT, [...blocksOf(SERVER), ...blocksOf(section)], fake.url);
-    expect(code, output).toBe(0);
-    for (const pattern of seen) expect(output).toMatch(pattern);
-  },
-);
+test.for(SECTIONS)('the commands under "%s" do what they say', async ([section, seen], { skip }) => {
+  const reason = lacking(section);
+  skip(reason !== '', reason);
+  const fake = await startFakeGemini({ acceptUnknownKeys: true });
+  onTestFinished(() => fake.close());
+  const { code, output } = await runBlocks(DOCUMENT, [...blocksOf(SERVER), ...blocksOf(section)], fake.url);
+  expect(code, output).toBe(0);
+  for (const pattern of seen) expect(output).toMatch(pattern);
+});
 
 test('no block of the document is left out', () => {
   const tried = [SERVER, ...SECTIONS.map(([section]) => section)].flatMap(blocksOf);

@@ -127,7 +127,7 @@ test('every call answers as the document says, and takes what it says', async ()
   };
   await call('ReportResult', kept);
   const violation = { quotaId: 'GenerateRequestsPerMinutePerProjectPerModel-FreeTier', quotaValue: '10' };
-  const error = { httpStatus: 429, status: 'RESOURCE_EXHAUSTED', retryDelay: '7s', quotaViolations: [violation] };
+  const error = { httpStatus: 429, status: 'RESOURCE_EXHAUSTED', retryDelay: '600s', quotaViolations: [violation] };
   const failed = await call('ReportResult', { leaseId, outcome: 'OUTCOME_FAILURE', error });
   expect(failed).toMatchObject({ retryAdvice: { retry: true }, keyHealth: { cooldowns: [{}] } });
 

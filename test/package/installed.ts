@@ -44,7 +44,7 @@ export async function runIn(dir: string, program: string, ...line: string[]): Pr
     NO_COLOR: '1',
   };
   try {
-    const { stdout } = await run(program, line, { cwd: dir, env, timeout: 60_000 });
+    const { stdout } = await run(program, line, { cwd: dir, env, timeout: 240_000 });
     return stdout;
   } catch (error) {
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };

@@ -50,7 +50,7 @@ export async function loadedBy(entry: string, does = '', env: Record<string, str
   const { stdout } = await promisify(execFile)(process.execPath, ['--import', pathToFileURL(notes).href, script], {
     env: { PATH: process.env.PATH, HOME: dir, ...env },
     maxBuffer: 1 << 26,
-    timeout: 30_000,
+    timeout: 120_000,
   });
   const { urls, native, ms } = JSON.parse(stdout) as Noted;
   const files = urls.filter((url) => url.startsWith('file:')).map((url) => fileURLToPath(url));

@@ -43,7 +43,7 @@ async function run(): Promise<void> {
     .flatMap(([text]) => execForm(text!)!)
     .map((word) => word.replace(/^\/app\//, `${app}/`));
 
-  const refused = spawnSync(command, words, { ...user, env: environment, encoding: 'utf8', timeout: 20_000 });
+  const refused = spawnSync(command, words, { ...user, env: environment, encoding: 'utf8', timeout: 120_000 });
   expect(refused.status !== 0 && /TLS.*--insecure/s.test(refused.stderr), 'it does not refuse to serve in plain text');
   say(`without KEYBALANCER_INSECURE it says: ${refused.stderr.trim()}`);
 
@@ -58,7 +58,7 @@ async function run(): Promise<void> {
   const http = await readyHttp(server);
   const [checkCommand = '', ...check] = execForm(textsOf(final, 'HEALTHCHECK')[0]!)!;
   const healthOf = (address: string) =>
-    spawnSync(checkCommand, check, { ...user, env: { ...environment, KEYBALANCER_HTTP: address }, timeout: 10_000 })
+    spawnSync(checkCommand, check, { ...user, env: { ...environment, KEYBALANCER_HTTP: address }, timeout: 60_000 })
       .status;
   expect(healthOf(http) === 0, 'its health check fails while it serves');
   // As deploy/ says it: a command in the running container.
@@ -68,7 +68,7 @@ async function run(): Promise<void> {
     env: environment,
     input: 'AQ.test-key-000001\n',
     encoding: 'utf8',
-    timeout: 20_000,
+    timeout: 120_000,
   });
   expect(imported.status === 0, `import in the running container ends with ${imported.status}: ${imported.stderr}`);
   server.kill('SIGTERM');

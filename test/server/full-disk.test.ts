@@ -113,7 +113,7 @@ describe('a server whose disk is full', () => {
     await expect(balancer.keyBalancer.reportResult(report)).rejects.toMatchObject(REFUSED);
     const stopping = performance.now();
     expect(await server.stop()).toEqual({ code: 0, signal: null });
-    expect(performance.now() - stopping).toBeLessThan(10_000);
+    expect(performance.now() - stopping).toBeLessThan(30_000);
     const after = (await ServerProcess.start({ dataDir })).connect();
     expect((await after.keyBalancer.getStats({})).total!.usage).toMatchObject({ acquired: 20n, succeeded: 5n });
     expect(await after.keyBalancer.reportResult(report)).toMatchObject({ duplicate: false });

@@ -77,7 +77,7 @@ describe('a server that is killed', () => {
     await ledger.compare(balancer);
     expect(ledger.reported.length, `of a load with seed ${seed}`).toBeGreaterThan(500);
     expect(server.stderr).not.toMatch(/"level":"(error|fatal)"/);
-  }, 120_000);
+  });
 
   test('gives a repeated acquire the lease of before where that was stored, else another, and never two', async () => {
     const dataDir = tempDir();

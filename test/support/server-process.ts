@@ -5,6 +5,7 @@ import { onTestFinished } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
 import { connectRemote } from '../../src/client/remote.ts';
 import { MAIN } from './build.ts';
+import { freePort } from './free-port.ts';
 import { INHERITED } from './inherited.ts';
 
 /** `nodeOptions` of a heap that is collected often, so that what the process holds says what it keeps. */
@@ -73,7 +74,7 @@ export class ServerProcess {
 
   /** Resolves when it serves. Rejects with what it said when it does not. */
   static async start(options: ServeOptions): Promise<ServerProcess> {
-    const server = ServerProcess.#spawn(options);
+    const server = ServerProcess.#spawn({ grpc: `127.0.0.1:${await freePort()}`, ...options });
     const ready = /^ready(?: grpc=(\S+))?(?: http=(\S+))?(?: socket=\S+)?\n/;
     await new Promise<void>((resolve, reject) => {
       server.process.stdout!.on('data', () => ready.test(server.stdout) && resolve());

@@ -5,7 +5,7 @@ import { cancelledError, closedError, KeyBalancerError } from '../errors.ts';
 import { enter, type Guest, join, type Member, type SharedDir } from './member.ts';
 
 /** An owner that cannot be joined yet gets so long at the beginning: it reads its database, or is about to end. */
-const FIRST_PATIENCE_MS = 5_000;
+const FIRST_PATIENCE_MS = 20_000;
 /** Processes that lose their owner try to be the next apart from each other. */
 const SPREAD_MS = 150;
 /** A server that went gets so long to be started again before one of its guests becomes the owner. */

@@ -92,9 +92,7 @@ test('it tells how all stands, then each change once, signed and with the header
   expect(stdout).not.toMatch(/hook-token|a secret of the hook|\/hook/);
 });
 
-test('every change arrives though the bridge is killed again and again, and what it had sent already has its id again', {
-  timeout: 180_000,
-}, async () => {
+test('every change arrives though the bridge is killed again and again, and what it had sent already has its id again', async () => {
   const { balancer, keyIds, sink, bridge, taken } = await setUp(60);
   // Outside of the bridge: what was changed.
   const ledger: string[] = [];
@@ -168,9 +166,7 @@ test('a sink that is down, slow and unwilling gets everything in the end, and th
   expect(await running.ended).toMatchObject({ exitCode: 0, stderr: '' });
 });
 
-test('over a restart of the server in good order it goes on, and says so only if something happened meanwhile', {
-  timeout: 120_000,
-}, async () => {
+test('over a restart of the server in good order it goes on, and says so only if something happened meanwhile', async () => {
   const { dataDir, server, bridge, keyIds, taken } = await setUp(2);
   const running = bridge();
   await expect.poll(taken).toHaveLength(3);
@@ -191,9 +187,7 @@ test('over a restart of the server in good order it goes on, and says so only if
   expect(gapsIn(taken())).toEqual(['resumed']);
 });
 
-test('after a crash of the server it says that something may be missing, and tells how all stands', {
-  timeout: 120_000,
-}, async () => {
+test('after a crash of the server it says that something may be missing, and tells how all stands', async () => {
   const { dataDir, server, bridge, taken } = await setUp(2);
   const running = bridge();
   await expect.poll(taken).toHaveLength(3);
@@ -256,9 +250,7 @@ test('a collector gets the same as log records by OTLP, and what it says it did 
   expect(running.stderr).toContain('the sink took a batch, but 1 event of it not: it does not say why');
 });
 
-test('while the sink does not answer, the server merges, and what is told and what is merged add up to all that happened', {
-  timeout: 120_000,
-}, async () => {
+test('while the sink does not answer, the server merges, and what is told and what is merged add up to all that happened', async () => {
   const { balancer, keyIds, sink, bridge, taken } = await setUp(40);
   let release = (): void => {};
   const held = new Promise<void>((resolve) => {

@@ -186,7 +186,7 @@ test('an abort ends waiting for a key, which nobody gets then', async () => {
 
 test("the SDK's time limit ends the request with all its tries, and is reported as that", async () => {
   const { ai, fake, failures } = await bench({ [ONE]: { behaviour: { delayMs: Infinity } } });
-  const call = ai.models.generateContent({ ...HELLO, config: { httpOptions: { timeout: 100 } } });
+  const call = ai.models.generateContent({ ...HELLO, config: { httpOptions: { timeout: 2_000 } } });
   expect(await thrownBy(call)).toMatchObject({ name: 'AbortError', attempts: [{ errorClass: 'TIMEOUT' }] });
   expect(fake.counts.total).toBe(1);
   expect(await failures()).toEqual({ TIMEOUT: 1 });

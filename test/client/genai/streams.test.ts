@@ -190,7 +190,7 @@ test('an abort in the middle of a stream ends request and lease at once', async 
 
 test('the time limit holds while a stream flows', async () => {
   const made = await bench({ [ONE]: { behaviour: { chunkDelayMs: Infinity } } });
-  const config = { httpOptions: { timeout: 200 } };
+  const config = { httpOptions: { timeout: 2_000 } };
   const { chunks, error } = await read(made.ai.models.generateContentStream({ ...HELLO, config }));
   expect(chunks).toHaveLength(1);
   expect(error).toMatchObject({ name: 'AbortError', attempts: [{ errorClass: 'TIMEOUT' }] });
@@ -208,7 +208,7 @@ test('the lease is renewed while a stream flows', async () => {
   ]);
   const done = Promise.withResolvers<void>();
   await made.balancer.keyAdmin.updatePool({
-    pool: { pool: 'default', defaultLeaseTtl: durationFromMs(1_000) },
+    pool: { pool: 'default', defaultLeaseTtl: durationFromMs(4_000) },
     updateMask: { paths: ['default_lease_ttl'] },
   });
   const chunks = (await made.ai.models.generateContentStream(HELLO))[Symbol.asyncIterator]();

@@ -55,15 +55,13 @@ function serverOn(dataDir: string, grpc = '127.0.0.1:0'): Promise<ServerProcess>
 
 test('calls from four processes all succeed though keys die, are spent and are slow, each answered once and reported once', async () => {
   await underLoad(async () => {});
-}, 120_000);
+});
 
 test('so do they though the server is killed and restarted three times', async () => {
   await underLoad(async (fake, first, dataDir) => {
     let server = first;
     for (const kill of [1, 2, 3]) {
-      await expect
-        .poll(() => fake.counts.byStatus[200] ?? 0, { timeout: 60_000, interval: 5 })
-        .toBeGreaterThan((kill * CALLS) / 4);
+      await expect.poll(() => fake.counts.byStatus[200] ?? 0, { interval: 5 }).toBeGreaterThan((kill * CALLS) / 4);
       await server.kill();
       expect(fake.counts.byStatus[200]).toBeLessThan(CALLS);
       // As long as a service manager takes to start it again.
@@ -71,4 +69,4 @@ test('so do they though the server is killed and restarted three times', async (
       server = await serverOn(dataDir, first.grpc);
     }
   });
-}, 120_000);
+});

@@ -107,4 +107,4 @@ test('calls from four processes on one data dir all succeed though its owner is 
       calls: succeeded + failed,
     });
   }
-}, 180_000);
+});
