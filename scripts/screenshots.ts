@@ -43,12 +43,12 @@ async function open(name: string, columns: number, ...command: string[]): Promis
   await tmux('set-option', '-t', name, 'status', 'off');
 }
 
-/** The screen of a terminal once it shows something, with its colours. */
+/** What a terminal has shown once it shows something, with its colours: tmux scrolls it up a line where its program has ended. */
 async function screen(name: string, shows: RegExp): Promise<string> {
   let text = '';
   const look = async (): Promise<string | undefined> => {
     text = await tmux('capture-pane', '-p', '-t', name);
-    return shows.test(text) ? tmux('capture-pane', '-p', '-e', '-t', name) : undefined;
+    return shows.test(text) ? tmux('capture-pane', '-p', '-e', '-S', '-', '-t', name) : undefined;
   };
   return until(() => `${name} shows ${shows}, and not\n${text}`, look);
 }
@@ -90,7 +90,7 @@ try {
     await screen('monitor', /quarantined(?:.*\n)*.*EVENTS/),
     'keybalancer monitor: pools, rates, what rests and until when',
   );
-  await open('health', 176, process.execPath, main, 'health', '--data-dir', data);
+  await open('health', 240, process.execPath, main, 'health', '--data-dir', data);
   const health = await screen('health', /default(?:.*\n)*Pane is dead/);
   write('health.svg', health.replace(/\s*Pane is dead.*/, ''), 'keybalancer health: what rests, why, and until when');
 } finally {
