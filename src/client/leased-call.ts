@@ -39,6 +39,8 @@ export interface CallSettings {
   deadline: number | undefined;
   /** When the deadline is, by performance.now(). Default: there is none, or it has not begun. */
   endsAt?: number;
+  /** What brings it. */
+  timeout?: AbortSignal;
   genai: GenAIOptions;
 }
 
@@ -67,6 +69,7 @@ export function timed(settings: CallSettings): CallSettings {
     ...settings,
     deadline: undefined,
     endsAt: performance.now() + deadline,
+    timeout,
     signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
   };
 }
@@ -74,7 +77,7 @@ export function timed(settings: CallSettings): CallSettings {
 /**
  * One call, in as many tries as it takes and may take: lease a key, run fn with it, report. A try that failed by Gemini's
  * doing is repeated as the balancer advises, each with another key; what fn did wrong itself is thrown at once. The error
- * that ends the call is the last one of Gemini's, with `attempts` on it.
+ * that ends the call is the last one of Gemini's, with `attempts` on it; at the deadline a TimeoutError, of which that is the cause.
  */
 export async function leasedCall<T>(
   balancer: Balancer,
@@ -83,10 +86,15 @@ export async function leasedCall<T>(
   context: LeasedCallContext = {},
 ): Promise<T> {
   const call = new LeasedCall(balancer, timed(settings), context);
-  for (;;) {
-    const lease = await call.nextLease();
-    const value = await call.attempt(lease, fn);
-    if (value !== undefined) return value.value;
+  try {
+    for (;;) {
+      const lease = await call.nextLease();
+      const value = await call.attempt(lease, fn);
+      if (value !== undefined) return value.value;
+    }
+  } catch (error) {
+    call.tellTries(error);
+    throw error;
   }
 }
 
@@ -124,10 +132,10 @@ class LeasedCall {
     this.#origins = origins;
     const { pool, model, affinityKey, maxWait, maxRetries, retryDelay, signal, endsAt } = settings;
     const wanted = { pool, model, estimatedTokens: 0n, affinityKey };
-    const waitMs = maxWait ?? maxRetries * retryDelay;
-    this.#leases = new LeaseSearch(balancer, wanted, { waitMs, endsAt, signal });
+    const patience = { waitMs: maxWait ?? maxRetries * retryDelay, endsAt, signal };
+    this.#leases = new LeaseSearch(balancer, wanted, patience);
     const limits = { maxRetries, retryDelay, maxProjects };
-    this.#retries = new Retries({ settings: limits, spend: budget }, this.#leases, signal, (event) =>
+    this.#retries = new Retries({ settings: limits, spend: budget }, this.#leases, patience, (event) =>
       notify({ ...this.#call, ...event }),
     );
     this.#resources = new ResourceSearch(origins, this.#leases, this.#retries);
@@ -186,7 +194,10 @@ class LeasedCall {
     const report = { keyId, outcome: OUTCOMES[outcome] ?? 'unused', httpStatus, latencyMs };
     this.#tellReport({ ...report, ...tokensOf(usage) }, sending);
     // Whoever left waits for nothing, nor does whoever got what he wanted.
-    if ('aborted' in ending) throw ending.aborted;
+    if ('aborted' in ending) {
+      if (ending.open) this.#retries.attempts.push({ keyId, errorClass: 'CANCELLED', latencyMs });
+      throw ending.aborted;
+    }
     if (isWell) return ending;
     const told = await unlessAborted(toldInTime(sending), signal);
     if ('value' in ending) return ending;
@@ -202,6 +213,17 @@ class LeasedCall {
         : await this.#retries.follow(told, keyId);
     if (!again) throw this.#geminis(ending.thrown);
     return undefined;
+  }
+
+  /** The deadline's own error tells what it cut off. The reason of a caller's signal is his, and may be that of many calls. */
+  tellTries(error: unknown): void {
+    const { timeout } = this.#settings;
+    const { attempts } = this.#retries;
+    if (!timeout?.aborted || error !== timeout.reason || attempts.length === 0) return;
+    attachAttempts(error, attempts);
+    if (this.#failure === undefined) return;
+    const cause = this.#geminis(this.#failure.thrown);
+    Object.defineProperty(error, 'cause', { value: cause, configurable: true, writable: true });
   }
 
   get #call(): Pick<ClientEvent, 'method' | 'model'> {

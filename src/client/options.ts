@@ -30,8 +30,9 @@ export interface RetryOptions {
   /** Ends the call at once, whatever the function does then: its requests, pauses and waiting. It rejects with the signal's reason. */
   signal?: AbortSignal | undefined;
   /**
-   * The same, so many milliseconds after the call began; it rejects with a TimeoutError. Default: never. Requests of genai() have
-   * the SDK's own httpOptions.timeout, a time for all tries of the request together, and abortSignal instead.
+   * The same, so many milliseconds after the call began; it rejects with a TimeoutError, whose attempts and cause tell of the tries, or
+   * with Gemini's error as soon as no other try can come in time. Default: never. Requests of genai() have the SDK's own
+   * httpOptions.timeout, a time for all tries of the request together, and abortSignal instead.
    */
   deadline?: number | undefined;
 }

@@ -92,6 +92,17 @@ describe.each(WAYS)('a call on a pool with bad keys, $way,', ({ place }) => {
     ).rejects.toMatchObject({ reason: 'NO_KEY_AVAILABLE' });
   });
 
+  test.each<[string, (wrapper: KeyBalancer) => Promise<unknown>]>([
+    ['withRetry()', (wrapper) => wrapper.withRetry(ask, { deadline: 19_000 })()],
+    ['genai()', (wrapper) => ask(wrapper.genai({ httpOptions: { timeout: 19_000 } }))],
+  ])('fails at once when Gemini says to come back beyond the deadline of the call, by %s', async (_, call) => {
+    const retry = { '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '20s' };
+    const body = { error: { code: 503, message: 'Overloaded.', status: 'UNAVAILABLE', details: [retry] } };
+    const keys = { [ONE]: { behaviour: { error: { status: 503, body } } } };
+    const { wrapper } = await bench(await place(), keys, { maxWait: FOR_EVER });
+    await expect(call(wrapper)).rejects.toMatchObject({ status: 503, attempts: { length: 1 } });
+  });
+
   test.each(WAYS_TO_CALL)('waits for the only key when its limit passes in time, by %s', async (_, call) => {
     // The balancer rests a key for 2 s at the least.
     const { fake, wrapper } = await bench(await place(), { [ONE]: {} }, { maxWait: 60_000 });

@@ -112,6 +112,32 @@ describe.each(WAYS)('a call with leases, $way,', ({ place }) => {
     await expect.poll(() => usage(balancer)).toMatchObject({ acquired: 1n });
   });
 
+  test('is told of its tries by the error of its deadline', async () => {
+    const keys = { [ONE]: { behaviour: 'serverError' }, [TWO]: { behaviour: { delayMs: Infinity } } } as const;
+    const { fake, balancer, settings } = await bench(await place(), keys);
+    const deadline = new AbortController();
+    const late = new DOMException('too late', 'TimeoutError');
+    const call = leasedCall(balancer, { ...settings, signal: deadline.signal, timeout: deadline.signal }, ask);
+    const refused = expect(call).rejects.toBe(late);
+    await expect.poll(() => fake.counts.inFlight).toBe(1);
+    deadline.abort(late);
+    await refused;
+    const attempts = [{ errorClass: 'SERVER_ERROR' }, { errorClass: 'CANCELLED' }];
+    expect(late).toMatchObject({ attempts, cause: { name: 'ApiError', status: 500 } });
+  });
+
+  test('ends with the reason of its caller as that is, though there were tries', async () => {
+    const { fake, balancer, settings } = await bench(await place(), { [ONE]: { behaviour: { delayMs: Infinity } } });
+    const controller = new AbortController();
+    const reason = new Error('enough');
+    const call = leasedCall(balancer, { ...settings, signal: controller.signal }, ask);
+    const refused = expect(call).rejects.toBe(reason);
+    await expect.poll(() => fake.counts.inFlight).toBe(1);
+    controller.abort(reason);
+    await refused;
+    expect(reason).not.toHaveProperty('attempts');
+  });
+
   test('ends the request of a stream that the function stops reading', async () => {
     const { fake, balancer, settings } = await bench(await place(), { [ONE]: {} });
     fake.setKey(ONE, { behaviour: { chunkDelayMs: Infinity } });

@@ -71,8 +71,9 @@ async function connected<P, S extends LiveSession>(
   const { pool, maxWait, maxRetries, retryDelay } = context.settings;
   const wanted = { pool, model, estimatedTokens: 0n, affinityKey: '' };
   const waitMs = maxWait ?? maxRetries * retryDelay;
-  const leases = new LeaseSearch(balancer, wanted, { waitMs, signal: undefined });
-  const retries = new Retries(context, leases, undefined, notify);
+  const patience = { waitMs, signal: undefined };
+  const leases = new LeaseSearch(balancer, wanted, patience);
+  const retries = new Retries(context, leases, patience, notify);
   if (handle !== undefined) leases.boundTo = context.origins.of([resumption(handle)]);
   const apiKeys: string[] = [];
   let failure: { thrown: unknown } | undefined;

@@ -61,6 +61,11 @@ export class LeasedRequest {
     this.#facts = requestFacts(request.url, request.method, request.headers.get('accept') ?? '', request.text);
     this.#timeoutS = Number(request.headers.get('x-server-timeout') ?? Number.POSITIVE_INFINITY);
     const { pool, maxWait, maxRetries, retryDelay } = context.settings;
+    const patience = {
+      waitMs: maxWait ?? maxRetries * retryDelay,
+      endsAt: this.#startedAt + this.#timeoutS * 1000,
+      signal: request.signal,
+    };
     this.#leases = new LeaseSearch(
       balancer,
       {
@@ -69,13 +74,9 @@ export class LeasedRequest {
         estimatedTokens: BigInt(this.#facts.estimatedTokens),
         affinityKey: this.#scope?.affinityKey || context.settings.affinityKey || '',
       },
-      {
-        waitMs: maxWait ?? maxRetries * retryDelay,
-        endsAt: this.#startedAt + this.#timeoutS * 1000,
-        signal: request.signal,
-      },
+      patience,
     );
-    this.#retries = new Retries(context, this.#leases, request.signal, (event) => this.#notify(event));
+    this.#retries = new Retries(context, this.#leases, patience, (event) => this.#notify(event));
     this.#resources = new ResourceSearch(context.origins, this.#leases, this.#retries);
     this.#resources.bind(this.#facts.resources);
   }

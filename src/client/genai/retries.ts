@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { durationMs } from '@bufbuild/protobuf/wkt';
 import {
@@ -11,7 +12,7 @@ import type { Attempt } from '../attempts.ts';
 import type { ClientEvent } from '../events.ts';
 import { within } from '../within.ts';
 import type { LeaseSettings, RetryBudget } from './context.ts';
-import type { LeaseSearch } from './lease-search.ts';
+import type { LeaseSearch, Patience } from './lease-search.ts';
 
 type Advice = Pick<RetryAdvice, 'retry' | 'delay' | 'excludeKeyIds' | 'excludeProjects'>;
 export type Notify = (event: WithoutRequest<ClientEvent>) => void;
@@ -35,6 +36,7 @@ export class Retries {
   readonly attempts: Attempt[] = [];
   readonly #context: RetriesContext;
   readonly #leases: LeaseSearch;
+  readonly #endsAt: number;
   readonly #signal: AbortSignal | undefined;
   readonly #notify: Notify;
   /** Tries that count: not those that looked for a resource, nor those after a failure that was a key's own. */
@@ -42,9 +44,15 @@ export class Retries {
   /** Projects in which a resource of unknown origin was looked for. */
   #searched = 0;
 
-  constructor(context: RetriesContext, leases: LeaseSearch, signal: AbortSignal | undefined, notify: Notify) {
+  constructor(
+    context: RetriesContext,
+    leases: LeaseSearch,
+    { endsAt = Number.POSITIVE_INFINITY, signal }: Pick<Patience, 'endsAt' | 'signal'>,
+    notify: Notify,
+  ) {
     this.#context = context;
     this.#leases = leases;
+    this.#endsAt = endsAt;
     this.#signal = signal;
     this.#notify = notify;
   }
@@ -55,7 +63,10 @@ export class Retries {
     const advice = told?.retryAdvice ?? { ...UNADVISED, excludeKeyIds: [keyId] };
     const { settings, spend } = this.#context;
     const advised = advice.delay === undefined ? 0 : durationMs(advice.delay);
+    const delayMs = advised === 0 ? 0 : Math.max(advised, settings.retryDelay);
     if (!advice.retry || settings.maxRetries === 0 || advised > LONGEST_PAUSE_MS) return false;
+    // Nobody waits for a try that cannot come.
+    if (performance.now() + delayMs >= this.#endsAt) return false;
     // The balancer rests what it blames, so such failures are no more than there are bad keys; and one that comes again counts.
     const isKeys = told !== undefined && isKeysOwn(told) && !this.#leases.hasLeftOut(keyId);
     if (isKeys ? !this.#leases.hasRoom : this.#retries >= settings.maxRetries) return false;
@@ -63,7 +74,6 @@ export class Retries {
     if (advice.excludeKeyIds.length === 0 && spend?.spend() === false) return false;
     if (!isKeys) this.#retries++;
     this.#leases.leaveOut(advice.excludeKeyIds, advice.excludeProjects, modelsAtRest(told));
-    const delayMs = advised === 0 ? 0 : Math.max(advised, settings.retryDelay);
     this.#tell(keyId, told, delayMs, false);
     const signal = this.#signal;
     if (delayMs > 0) await sleep(delayMs, undefined, { signal }).catch(() => signal?.throwIfAborted());
