@@ -68,8 +68,8 @@ async function connected<P, S extends LiveSession>(
       // A listener's mistake is no reason to fail a session.
     }
   };
-  const { pool, maxWait, maxRetries, retryDelay } = context.settings;
-  const wanted = { pool, model, estimatedTokens: 0n, affinityKey: '' };
+  const { pool, maxWait, maxRetries, retryDelay, affinityKey = '' } = context.settings;
+  const wanted = { pool, model, estimatedTokens: 0n, affinityKey };
   const waitMs = maxWait ?? maxRetries * retryDelay;
   const patience = { waitMs, signal: undefined };
   const leases = new LeaseSearch(balancer, wanted, patience);

@@ -63,6 +63,17 @@ test('each session has a lease of its own', async () => {
   expect(await made.endings()).toEqual({ acquired: 2, succeeded: 2 });
 });
 
+test('sessions and requests of one affinity are made with one key', async () => {
+  const made = await bench({ [ONE]: {}, [TWO]: {} }, { settings: { affinityKey: 'one-user' } });
+  for (let times = 0; times < 2; times++) {
+    const { connecting, closed } = session(made);
+    (await connecting).close();
+    await closed;
+    await made.ai.models.generateContent({ model: MODEL, contents: 'hello' });
+  }
+  expect(Object.values(made.fake.counts.byKey)).toEqual([4]);
+});
+
 test('a session whose key is refused is set up with another, and the caller sees one session', async () => {
   const made = await bench({ [ONE]: { behaviour: 'dead' }, [TWO]: {} });
   const { connecting, events, closed } = session(made);
