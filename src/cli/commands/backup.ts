@@ -18,7 +18,7 @@ export function define(command: Command, { output }: CommandContext): void {
       '',
       'Copies the database of the data dir, also while a server or an application uses it, and checks the copy. API keys in it',
       'are sealed: keep the master key in another place, for without it nobody can use the copy. `restore` takes it back.',
-      'By a server, the server writes the file, as its user.',
+      'A server writes the file itself, as its user: in a directory where that may write.',
       '--json prints file, keys, schemaVersion, sizeBytes and problems.',
     ].join('\n'),
   );

@@ -91,29 +91,49 @@ export class Backups {
     this.#running.add(path);
     try {
       // What an end in the middle left, which nobody writes any more: this process owns the data dir.
-      for (const file of [path, `${path}-journal`]) rmSync(file, { force: true });
+      takeAway(path);
       closeSync(openSync(path, 'wx', 0o600));
       await this.#journal.backUp(path, onProgress);
       const found = await examineFile(path, this.#masterKey);
       if (found.problems.length === 0) keep?.();
       return found;
     } catch (error) {
-      throw error instanceof BalancerError
-        ? error
-        : new BalancerError('STORE_UNAVAILABLE', `no copy could be made: ${reasonOf(error)}`);
+      throw error instanceof BalancerError ? error : notMade(dirname(path), error);
     } finally {
-      for (const file of [path, `${path}-journal`]) rmSync(file, { force: true });
       this.#running.delete(path);
+      takeAway(path);
     }
   }
+}
+
+/** A copy that is not kept. Why that cannot be is no matter: what is in the way fails what comes next, and this must not hide its error. */
+function takeAway(path: string): void {
+  for (const file of [path, `${path}-journal`]) {
+    try {
+      rmSync(file, { force: true });
+    } catch {}
+  }
+}
+
+/** With this process's user, whose file it would be: whoever asks a server may be another, who could write there. */
+function notMade(dir: string, error: unknown): BalancerError {
+  const user = process.geteuid === undefined ? '' : ` by user ${process.geteuid()}`;
+  return new BalancerError('STORE_UNAVAILABLE', `no copy could be made in ${dir}${user}: ${reasonOf(error)}`);
 }
 
 function checkTarget(path: string): void {
   if (!isAbsolute(path) || path.includes('\0')) throw invalidField('path', path, 'an absolute path');
   if (existsSync(path)) throw invalidField('path', path, 'the path of a file that is not there yet');
   const dir = dirname(path);
-  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() !== true) {
-    throw invalidField('path', path, 'a path in a directory that is there');
+  if (!isDirectory(dir)) throw invalidField('path', path, 'a path in a directory that is there');
+}
+
+function isDirectory(dir: string): boolean {
+  try {
+    return statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true;
+  } catch (error) {
+    // In a directory that may not be entered.
+    throw notMade(dir, error);
   }
 }
 
