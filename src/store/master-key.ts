@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, type Stats, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Where the master key comes from: a value, else a file, else master.key in the data dir. */
@@ -14,7 +14,7 @@ export interface MasterKey {
   key: Buffer;
   /** It was made just now, in this file: without the file a backup of the data dir is worth nothing. */
   createdFile: string | undefined;
-  /** The file can be read by others than its owner. */
+  /** The file is open to others. */
   looseFile: string | undefined;
 }
 
@@ -44,8 +44,17 @@ export function loadMasterKey(dataDir: string, source: MasterKeySource, mayCreat
   } catch (error) {
     throw new MasterKeyError(`master key file ${path} cannot be read: ${(error as Error).message}`);
   }
-  const loose = (statSync(path).mode & 0o077) !== 0;
-  return { key: parse(text, path), createdFile: undefined, looseFile: loose ? path : undefined };
+  return { key: parse(text, path), createdFile: undefined, looseFile: isLoose(statSync(path)) ? path : undefined };
+}
+
+/**
+ * Whether a key file is open to others than whom it is meant for. One that belongs to another user is read by this process as one of
+ * its group, such as that of a Kubernetes volume (fsGroup): the group is then how the file was given to it.
+ */
+export function isLoose({ mode, uid }: Stats): boolean {
+  const user = process.geteuid?.();
+  const others = user === uid || user === 0 || user === undefined ? 0o077 : 0o007;
+  return (mode & others) !== 0;
 }
 
 /** Never says what it read. */

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, type Stats, statfsSync, statSync } f
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { databasePath, hasDatabase, readOwner, reasonOf, socketPath } from '../../store/data-dir.ts';
-import { loadMasterKey, type MasterKeySource } from '../../store/master-key.ts';
+import { isLoose, loadMasterKey, type MasterKeySource } from '../../store/master-key.ts';
 import { bytes } from '../words.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
@@ -53,21 +53,20 @@ function permissions(dataDir: string, { file }: MasterKeySource): Finding[] {
   const findings = places.flatMap((path): Finding[] => {
     const stats = statSync(path, { throwIfNoEntry: false });
     if (stats === undefined) return [];
-    return [...openToOthers(path, stats), ...ownedByOthers(path, stats)];
+    // A key file that was named may well belong to another user, who gave it to this one.
+    if (path === file) return isLoose(stats) ? [openToOthers(path, stats)] : [];
+    return [...((stats.mode & 0o077) === 0 ? [] : [openToOthers(path, stats)]), ...ownedByOthers(path, stats)];
   });
   return findings.length > 0 ? findings : [ok('permissions', 'nobody but its user can read it')];
 }
 
-function openToOthers(path: string, stats: Stats): Finding[] {
-  if ((stats.mode & 0o077) === 0) return [];
+function openToOthers(path: string, stats: Stats): Finding {
   const mode = (stats.mode & 0o777).toString(8);
-  return [
-    problem(
-      'permissions',
-      `${path} is open to other users of this machine: mode ${mode}`,
-      `chmod ${stats.isDirectory() ? '700' : '600'} ${path}`,
-    ),
-  ];
+  return problem(
+    'permissions',
+    `${path} is open to other users of this machine: mode ${mode}`,
+    `chmod ${stats.isDirectory() ? '700' : '600'} ${path}`,
+  );
 }
 
 function ownedByOthers(path: string, { uid }: Stats): Finding[] {
