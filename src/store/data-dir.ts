@@ -2,11 +2,13 @@ import {
   chmodSync,
   closeSync,
   existsSync,
+  lchownSync,
   mkdirSync,
   openSync,
   readFileSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -65,11 +67,39 @@ export function prepareDataDir(dataDir: string): void {
     const path = databasePath(dataDir);
     // SQLite gives its log the mode of the database, so the database is made first, for nobody else's eyes. One that is there
     // must not be opened here: to close it would take this process's lock away, where it is the owner.
-    if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
+    if (!existsSync(path)) {
+      closeSync(openSync(path, 'a', 0o600));
+      giveToUser(dataDir, path);
+    }
     chmodSync(path, 0o600);
   } catch (error) {
     throw new DataDirError(`data dir ${dataDir} is not writable: ${reasonOf(error)}`);
   }
+}
+
+/**
+ * The user of a data dir that root is about to make files in, which would be closed to him. undefined: it is this process's own, or
+ * not there. Others than root cannot come so far: only its user can set the dir's mode.
+ */
+export function otherUser(dataDir: string): Stats | undefined {
+  if (process.geteuid?.() !== 0) return undefined;
+  const stats = statSync(dataDir, { throwIfNoEntry: false });
+  return stats?.uid === 0 ? undefined : stats;
+}
+
+/** Before anything is made: after one file of root's the server of the dir's user would never start again. */
+export function refuseOtherUser(dataDir: string): void {
+  const user = otherUser(dataDir);
+  if (user === undefined) return;
+  throw new DataDirError(
+    `data dir ${dataDir} belongs to user ${user.uid}, and files that root makes there are closed to that user: start its server first, through which root may do all, or run this as user ${user.uid}`,
+  );
+}
+
+/** A file that was made in a data dir. Of a link, the link itself: it may lead anywhere. */
+export function giveToUser(dataDir: string, path: string): void {
+  const user = otherUser(dataDir);
+  if (user !== undefined) lchownSync(path, user.uid, user.gid);
 }
 
 /** With its parents. Node's own way tries for ever where a directory takes no entry and says that it is not there, as /proc does. */

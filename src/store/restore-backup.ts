@@ -1,5 +1,5 @@
-import { copyFileSync, existsSync, rmSync, statSync } from 'node:fs';
-import { DataDirError, databasePath, prepareDataDir, reasonOf } from './data-dir.ts';
+import { constants, copyFileSync, existsSync, rmSync, statSync } from 'node:fs';
+import { DataDirError, databasePath, giveToUser, prepareDataDir, reasonOf } from './data-dir.ts';
 import { loadMasterKey, type MasterKeySource } from './master-key.ts';
 import type { Examination } from './sqlite/examine.ts';
 import { examineFile } from './sqlite/examine-file.ts';
@@ -16,7 +16,7 @@ export async function examineBackup(file: string, dataDir: string, masterKey: Ma
   const copy = `${databasePath(dataDir)}.examined`;
   try {
     rmSync(copy, { force: true });
-    copyFileSync(file, copy);
+    copyFileSync(file, copy, constants.COPYFILE_EXCL);
     return await examineFile(copy, key);
   } catch (error) {
     throw new DataDirError(`${file} cannot be used: ${reasonOf(error)}`);
@@ -27,7 +27,8 @@ export async function examineBackup(file: string, dataDir: string, masterKey: Ma
 
 /**
  * Puts a backup that was examined in the place of a data dir's database. Returns where the earlier database is now; undefined: there
- * was none. Throws a DataDirInUseError where somebody has the dir. Nothing changes when it throws.
+ * was none. By root, too: what is made belongs to the dir's user. Throws a DataDirInUseError where somebody has the dir. Nothing
+ * changes when it throws.
  */
 export function restoreBackup(file: string, dataDir: string): string | undefined {
   const path = databasePath(dataDir);
@@ -35,8 +36,9 @@ export function restoreBackup(file: string, dataDir: string): string | undefined
   const kept = `${path}.before-restore-${new Date().toISOString().replace(/[:.]/g, '-')}`;
   try {
     rmSync(fresh, { force: true });
-    copyFileSync(file, fresh);
+    copyFileSync(file, fresh, constants.COPYFILE_EXCL);
     startAfresh(fresh);
+    giveToUser(dataDir, fresh);
     replaceDatabase(dataDir, fresh, kept);
     return existsSync(kept) ? kept : undefined;
   } catch (error) {

@@ -25,6 +25,8 @@ export interface ServeOptions {
   nodeOptions?: string;
   /** More variables of its environment. */
   env?: Readonly<Record<string, string>>;
+  /** As whom it runs. Default: as the test. */
+  user?: { uid: number; gid: number };
   /** Who kills it in the end: the test that started it, or, where many tests share it, whoever started it. Default: the test. */
   endedBy?: 'test' | 'starter';
 }
@@ -56,12 +58,14 @@ export class ServerProcess {
       more = [],
       nodeOptions = '',
       env,
+      user,
     } = options;
     this.#dataDir = dataDir;
     const line = ['serve', '--data-dir', dataDir, '--grpc', grpc, '--http', http, '--durability', durability, ...more];
     this.process = spawn(process.execPath, [MAIN, ...line], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...INHERITED, HOME: dataDir, NODE_OPTIONS: nodeOptions, ...env },
+      ...user,
     });
     this.process.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;

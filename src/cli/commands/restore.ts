@@ -22,6 +22,7 @@ export function define(command: Command, { output }: CommandContext): void {
       '',
       'Puts the backup in the place of the database, which is kept beside it under a name that ends in .before-restore-TIME.',
       'The data dir must not be in use. The master key that sealed the backup must be in the data dir, or be given.',
+      'Root may restore into the data dir of another user, to whom the files then belong.',
       'What was counted and learned since the backup is lost; reports of leases given since then are still taken.',
       '--json prints file, restored, replaced (null: there was no database), keys, schemaVersion and sizeBytes.',
     ].join('\n'),

@@ -3,7 +3,7 @@ import { connect } from '../../client/connect.ts';
 import { type ClientConfig, readClientConfig } from '../../server/config/config.ts';
 import type { Flags } from '../../server/config/settings.ts';
 import { VERSION } from '../../server/version.ts';
-import { socketPath } from '../../store/data-dir.ts';
+import { otherUser, socketPath } from '../../store/data-dir.ts';
 import { type ClientOptions, flagsOf } from '../options.ts';
 import { listens } from '../server-address.ts';
 import { examineAddress } from './examine-address.ts';
@@ -65,6 +65,8 @@ async function examineLocal(
   findings.push(
     warning('server', 'none runs on the data dir', '`keybalancer serve` starts one; embedded clients need none'),
   );
+  // What is to be said of that, permissions() says.
+  if (otherUser(dataDir) !== undefined) return { findings, reached: true };
   try {
     const balancer = await connect({ dataDir, visit: true, embedded: { masterKey, geminiBaseUrl, warn() {} } });
     try {

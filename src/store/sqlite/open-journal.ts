@@ -6,6 +6,7 @@ import {
   databasePath,
   prepareDataDir,
   readOwner,
+  refuseOtherUser,
   removeOwner,
   writeOwner,
 } from '../data-dir.ts';
@@ -32,6 +33,7 @@ export interface FileJournal extends Journal {
 
 /** Opens the journal of a data dir as its only owner. */
 export async function openJournal({ dataDir, durability }: JournalOptions): Promise<FileJournal> {
+  refuseOtherUser(dataDir);
   prepareDataDir(dataDir);
   const startTime = Date.now();
   const thread = new WriterThread({ path: databasePath(dataDir), durability, startTime });
