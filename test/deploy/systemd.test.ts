@@ -1,10 +1,13 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { expect, test } from 'vitest';
 import { SETTINGS } from '../../src/server/config/settings.ts';
 import { ROOT } from '../repository/root.ts';
+import { INHERITED } from '../support/inherited.ts';
 import { isInstalled } from '../support/programs.ts';
+import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { DEPLOY, readText } from './manifests.ts';
 
@@ -24,7 +27,7 @@ if (reason !== '') process.stderr.write(`${reason}\n`);
 /** The unit with what it starts taken from here, so that it exists. */
 function verify(unit: string, text = readText(unit)): { status: number | null; output: string } {
   const path = join(tempDir(), basename(unit));
-  writeFileSync(path, text.replace('/usr/bin/node', process.execPath));
+  writeFileSync(path, text.replaceAll('/usr/bin/node', process.execPath));
   const { status, stderr } = spawnSync('systemd-analyze', ['verify', path], { encoding: 'utf8' });
   // It looks at what is installed beside too, which is not to be judged here.
   const output = stderr.split('\n').filter((line) => line.includes(path) || line.includes(basename(unit)));
@@ -80,6 +83,24 @@ test('its settings are some that there are, and its data dir is the one that sys
   expect(text).toContain(`KEYBALANCER_DATA_DIR=/var/lib/${state}\n`);
   // More than the 10 s in which the server drains.
   expect(Number(/^TimeoutStopSec=(\d+)$/m.exec(text)![1])).toBeGreaterThan(10);
+});
+
+test('it is started when its server answers at the socket, which none does by what a killed one left', async () => {
+  const [, program] = /^ExecStartPost=\/usr\/bin\/node -e "(.*)"$/m.exec(text)!;
+  // Systemd would take these for its own.
+  expect(program).not.toMatch(/[$%\\]/);
+  const dataDir = tempDir();
+  const started = async (pid: number): Promise<number> => {
+    const env = { ...INHERITED, KEYBALANCER_DATA_DIR: dataDir, MAINPID: String(pid) };
+    const [code] = await once(spawn(process.execPath, ['-e', program!], { env, stdio: 'ignore' }), 'exit');
+    return code;
+  };
+  const waiting = started(process.pid);
+  const server = await ServerProcess.start({ dataDir });
+  expect(await waiting).toBe(0);
+  await server.kill();
+  expect(existsSync(join(dataDir, 'keybalancer.sock'))).toBe(true);
+  expect(await started(server.pid)).toBe(1);
 });
 
 test('the bridge is started as the server is, and keeps its state in the directory that systemd makes for it', () => {
