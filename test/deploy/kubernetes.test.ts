@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { IStatefulSet } from 'kubernetes-models/apps/v1/StatefulSet';
@@ -76,6 +76,28 @@ test('the pod keeps what the restricted pod security standard asks', () => {
   expect(kinds.sort()).toEqual(['emptyDir', 'secret']);
   expect(pod.automountServiceAccountToken).toBe(false);
   expect(ofKind('ServiceAccount')).toMatchObject({ automountServiceAccountToken: false });
+});
+
+test('who follows its commands waits for the pod before calling into it', () => {
+  const { name } = ofKind('StatefulSet').metadata;
+  const steps = ['apply --filename', `rollout status statefulset/${name}\n`, `exec --stdin ${name}-0 `];
+  const places = steps.map((step) => text.indexOf(step));
+  expect(places).not.toContain(-1);
+  expect(places).toEqual(places.toSorted((a, b) => a - b));
+});
+
+test('to restore, the pod runs without the server, and without each probe that would miss it', () => {
+  const operations = readFileSync(join(ROOT, 'docs/operations.md'), 'utf8');
+  const [, name, patch] = /kubectl patch statefulset (\S+) --patch '(.*?)'/s.exec(operations)!;
+  expect(name).toBe(ofKind('StatefulSet').metadata.name);
+  const probes = Object.keys(container).filter((field) => field.endsWith('Probe'));
+  expect(JSON.parse(patch!).spec.template.spec.containers).toEqual([
+    {
+      name: container.name,
+      command: ['sleep', 'infinity'],
+      ...Object.fromEntries(probes.map((probe) => [probe, null])),
+    },
+  ]);
 });
 
 test('never do two servers run on one volume', () => {
