@@ -2,7 +2,8 @@ import { performance } from 'node:perf_hooks';
 import type { Lease } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer } from '../balancer.ts';
 import { KeyBalancerError } from '../errors.ts';
-import { patientAcquire, type TimeLeft } from '../patient-acquire.ts';
+import { patientAcquire } from '../patient-acquire.ts';
+import type { TimeLeft } from '../patiently.ts';
 import type { Origin } from './resource-origins.ts';
 
 /** The most that an acquire takes. */
@@ -44,7 +45,6 @@ export class LeaseSearch {
   readonly #balancer: Balancer;
   readonly #wanted: Wanted;
   readonly #left: TimeLeft;
-  readonly #endsAt: number;
   readonly #signal: AbortSignal | undefined;
   readonly #tried = new Set<string>();
   /** Of no use to this request, whatever comes. */
@@ -52,11 +52,10 @@ export class LeaseSearch {
   /** Behind a limit, say: the balancer lends them again when that is over. */
   readonly #resting: LeftOut = { keyIds: new Set(), projects: new Set() };
 
-  constructor(balancer: Balancer, wanted: Wanted, { waitMs, endsAt = Number.POSITIVE_INFINITY, signal }: Patience) {
+  constructor(balancer: Balancer, wanted: Wanted, { waitMs, endsAt, signal }: Patience) {
     this.#balancer = balancer;
     this.#wanted = wanted;
-    this.#left = { waitMs };
-    this.#endsAt = endsAt;
+    this.#left = { waitMs, endsAt };
     this.#signal = signal;
   }
 
@@ -112,9 +111,9 @@ export class LeaseSearch {
 
   /** Whether no key comes in the time that is left, as the balancer foresees it. */
   #isFutile({ reason, retryAfterMs = 0 }: KeyBalancerError): boolean {
-    const { waitMs } = this.#left;
+    const { waitMs, endsAt = Number.POSITIVE_INFINITY } = this.#left;
     if (reason === 'NO_MATCHING_KEY' || waitMs === 0) return true;
-    return retryAfterMs > GUESSED_MS && retryAfterMs > Math.min(waitMs, this.#endsAt - performance.now());
+    return retryAfterMs > GUESSED_MS && retryAfterMs > Math.min(waitMs, endsAt - performance.now());
   }
 
   #acquire(leftOut: LeftOut, mayWait: boolean): Promise<Lease> {
