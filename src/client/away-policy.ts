@@ -36,7 +36,7 @@ export function reportWaitMs(away: AwayOption): number {
 /** A balancer that does without when it is away. `served` hears of each lease of the fallback key. */
 export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () => void): Balancer {
   if (away === 'wait') return balancer;
-  const { keyBalancer } = balancer;
+  const { keyBalancer, keyAdmin } = balancer;
   const failing = failingCalls();
   const acquireKey =
     away === 'fail' ? failing(keyBalancer.acquireKey) : fallbackAcquire(keyBalancer, away.fallbackKey, served);
@@ -53,13 +53,8 @@ export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () 
       acquireKey,
       // Of one key there are no batches of several: they fail in its stead.
       batchGetKeys: failing(keyBalancer.batchGetKeys),
-      getStats: async (request, options) => {
-        try {
-          return await inTime(keyBalancer.getStats(request, options));
-        } catch (error) {
-          throw isAway(error) ? awayError(error as KeyBalancerError) : error;
-        }
-      },
+      getStats: tellingAway(keyBalancer.getStats),
+      importKeys: tellingAway(keyBalancer.importKeys),
       reportResult: (report, options) =>
         isFallback(report) ? Promise.resolve(unjudged()) : keyBalancer.reportResult(report, options),
       renewLease: (request, options) =>
@@ -67,6 +62,7 @@ export function withAwayPolicy(balancer: Balancer, away: AwayOption, served: () 
           ? Promise.resolve(create(RenewLeaseResponseSchema, { ttl: durationFromMs(FALLBACK_TTL_MS) }))
           : keyBalancer.renewLease(request, options),
     },
+    keyAdmin: { ...keyAdmin, createKey: tellingAway(keyAdmin.createKey) },
   };
 }
 
@@ -88,6 +84,17 @@ function failingCalls(): <R, T>(call: Taking<R, T>) => Taking<R, T> {
       // One that refuses does so at once; one that hangs would cost each call its patience.
       if (away.cause instanceof KeyBalancerError) late = { error: away, until: performance.now() + BLIND_MS };
       throw awayError(away);
+    }
+  };
+}
+
+/** A call that takes no lease: there is nothing to do without. */
+function tellingAway<R, T>(call: (request: R, options?: CallOptions) => Promise<T>): typeof call {
+  return async (request, options) => {
+    try {
+      return await inTime(call(request, options));
+    } catch (error) {
+      throw isAway(error) ? awayError(error as KeyBalancerError) : error;
     }
   };
 }

@@ -6,7 +6,6 @@ import {
   type WatchHealthResponse,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import { parseAddresses } from './address.ts';
-import { inTime } from './away.ts';
 import { FALLBACK_KEY_ID } from './away-policy.ts';
 import { fn as checkFunction, MOST_CACHED, whole } from './checks.ts';
 import { ClientConnection } from './client-connection.ts';
@@ -37,7 +36,8 @@ import {
   type RetryOptions,
   retrySettings,
 } from './options.ts';
-import { patientAcquire, patientBatches } from './patient-acquire.ts';
+import { patientAcquire, patientBatches, patientImporter } from './patient-acquire.ts';
+import { keyless, patiently } from './patiently.ts';
 import { createRetryBudget } from './retry-budget.ts';
 import { createTelemetry } from './telemetry.ts';
 import { type WatchOptions, watchHealth } from './watch.ts';
@@ -45,9 +45,6 @@ import { within } from './within.ts';
 
 /** Longest wait of getStats() for reports on their way. */
 const SETTLE_MS = 2_000;
-
-/** A balancer that does not answer getStats() for so long is away. */
-const STATS_MS = 10_000;
 
 /** Connects, or opens the data dir, with the first call. Throws when an option is not right. */
 export function createKeyBalancer(options: KeyBalancerOptions = {}): KeyBalancer {
@@ -145,7 +142,8 @@ class Client implements KeyBalancer {
 
   watchHealth(options: WatchOptions = {}): AsyncIterable<WatchHealthResponse> {
     const { ended } = this.#connection;
-    return watchHealth(() => this.#connection.use(), { pool: this.#settings.call.pool, ended }, options);
+    const { call, away } = this.#settings;
+    return watchHealth(() => this.#connection.use(), { pool: call.pool, away, ended }, options);
   }
 
   on<T extends ClientEventType>(type: T, listener: ListenerOf<T>): () => void {
@@ -157,7 +155,9 @@ class Client implements KeyBalancer {
     return this.#connection.run(async ({ balancer }) => {
       checkNewKey({ apiKey, weight, source });
       try {
-        await balancer.keyAdmin.createKey({ apiKey, key: { pool, weight, source } });
+        await patiently(balancer, keyless(), (requestId, options) =>
+          balancer.keyAdmin.createKey({ apiKey, key: { pool, weight, source }, requestId }, options),
+        );
         return true;
       } catch (error) {
         if (error instanceof KeyBalancerError && error.reason === 'KEY_ALREADY_EXISTS') return false;
@@ -174,7 +174,7 @@ class Client implements KeyBalancer {
     const { pool } = this.#settings.call;
     return this.#connection.run(({ balancer }) => {
       checkImport(options);
-      return importKeyFile(balancer, path, { ...options, pool, source });
+      return importKeyFile(patientImporter(balancer), path, { ...options, pool, source });
     });
   }
 
@@ -184,7 +184,7 @@ class Client implements KeyBalancer {
       await within(SETTLE_MS, reports.settled());
       const pools = [pool || 'default'];
       const request = { pools, includeKeys: true, includeModels: true };
-      return inTime(balancer.keyBalancer.getStats(request, { timeoutMs: STATS_MS }));
+      return patiently(balancer, keyless(), (_, options) => balancer.keyBalancer.getStats(request, options));
     });
   }
 

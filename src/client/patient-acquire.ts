@@ -8,7 +8,8 @@ import type {
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer, CallOptions } from './balancer.ts';
 import { KeyBalancerError } from './errors.ts';
-import { type PatientCall, patiently } from './patiently.ts';
+import type { KeyImporter } from './key-file.ts';
+import { keyless, type PatientCall, patiently } from './patiently.ts';
 
 type Own = '$typeName' | 'maxWait' | 'requestId';
 type Request = Omit<MessageInitShape<typeof AcquireKeyRequestSchema>, Own>;
@@ -37,6 +38,18 @@ export function patientBatches(
   return patiently(balancer, context, (_, options) =>
     balancer.keyBalancer.batchGetKeys({ ...request, ...(mayWait && { maxWait: maxWaitOf(left.waitMs) }) }, options),
   );
+}
+
+/** Imports, part by part. A part may take longer than a call that only has to be answered. */
+export function patientImporter(balancer: Balancer): KeyImporter {
+  return {
+    keyBalancer: {
+      importKeys: (request, options) =>
+        patiently(balancer, keyless(), (requestId) =>
+          balancer.keyBalancer.importKeys({ ...request, requestId }, options),
+        ),
+    },
+  };
 }
 
 /** Without a request id: the server then takes a key back that comes as its caller leaves. */

@@ -1,8 +1,10 @@
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { HealthEventKind, WatchHealthResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
+import type { AwayOption } from './away-policy.ts';
 import type { Balancer } from './balancer.ts';
 import { signal as checkedSignal, refuseUnknown, text, texts, whole } from './checks.ts';
 import { closedError } from './errors.ts';
+import { patienceMs } from './patiently.ts';
 import { resumedWatch } from './shared/resumed-watch.ts';
 
 /** What is watched. */
@@ -26,7 +28,7 @@ const WATCH_OPTIONS = ['pools', 'kinds', 'resumeToken', 'skipSnapshot', 'heartbe
 /** Changes of health, over restarts of the balancer too. Ends with the loop over it, or with the client. */
 export async function* watchHealth(
   use: () => Promise<{ balancer: Balancer }>,
-  { pool, ended }: { pool: string; ended: AbortSignal },
+  { pool, away, ended }: { pool: string; away: AwayOption; ended: AbortSignal },
   options: WatchOptions,
 ): AsyncGenerator<WatchHealthResponse> {
   if (ended.aborted) throw closedError('this KeyBalancer');
@@ -44,7 +46,8 @@ export async function* watchHealth(
     }),
   };
   try {
-    yield* resumedWatch(async () => (await use()).balancer, request, { signal });
+    const beginMs = away === 'wait' ? patienceMs : undefined;
+    yield* resumedWatch(async () => (await use()).balancer, request, { signal }, beginMs);
   } catch (error) {
     if (ended.aborted) return;
     throw error;

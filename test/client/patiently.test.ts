@@ -1,10 +1,17 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
-import { beforeEach, expect, test, vi } from 'vitest';
+import { beforeEach, expect, onTestFinished, test, vi } from 'vitest';
 import type { Balancer } from '../../src/client/balancer.ts';
+import { connect } from '../../src/client/connect.ts';
 import { KeyBalancerError } from '../../src/client/errors.ts';
+import { importKeyFile } from '../../src/client/key-file.ts';
 import { leasedCall } from '../../src/client/leased-call.ts';
-import { patientAcquire } from '../../src/client/patient-acquire.ts';
+import { patientAcquire, patientImporter } from '../../src/client/patient-acquire.ts';
 import { AcquireKeyResponseSchema, ReportResultResponseSchema } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
+import { apiKeys } from '../support/orders.ts';
+import { tempDir } from '../support/temp-dir.ts';
+import { serve } from './balancers.ts';
 import { warned } from './scripted-balancer.ts';
 
 const realNow = performance.now.bind(performance);
@@ -76,4 +83,20 @@ test('where nobody ever answered it is waited for 2 s, or until the deadline, an
   desk.awayFor = 4;
   expect(await desk.call(60_000)).toBe('done');
   expect(warnings).toEqual(['no KeyBalancer answers; calls that have a deadline wait for it until then']);
+});
+
+test('an import whose answer was lost is repeated, and tells what came of it the first time', async () => {
+  const balancer = await connect({ address: (await serve()).grpc! });
+  onTestFinished(() => balancer.close());
+  const file = join(tempDir(), 'keys.txt');
+  writeFileSync(file, apiKeys(2).join('\n'));
+  let asked = 0;
+  const importKeys: typeof balancer.keyBalancer.importKeys = async (request, options) => {
+    const response = await balancer.keyBalancer.importKeys(request, options);
+    if (++asked === 1) throw new KeyBalancerError('the connection was lost', { code: 'UNAVAILABLE' });
+    return response;
+  };
+  const losing = { ...balancer, keyBalancer: { ...balancer.keyBalancer, importKeys } };
+  expect(await importKeyFile(patientImporter(losing), file)).toMatchObject({ new: 2, skipped: 0 });
+  expect(asked).toBe(2);
 });

@@ -8,26 +8,33 @@ import { cancelledError, KeyBalancerError } from '../errors.ts';
 
 /**
  * A watch that goes on where it was when its balancer goes: with the changes since, or, after a crash, with a new snapshot that says
- * `reset`. One that was cut in its very first snapshot, before any token, rejects.
+ * `reset`. One that was cut in its very first snapshot, before any token, rejects. `beginMs`: how long it tries to begin; default: once.
  */
 export async function* resumedWatch(
   next: (call: CallOptions) => Promise<Balancer>,
   request: MessageInitShape<typeof WatchHealthRequestSchema>,
   { signal, timeoutMs }: CallOptions,
+  beginMs: (balancer: Balancer) => number = () => 0,
 ): AsyncGenerator<WatchHealthResponse> {
   const end = timeoutMs === undefined ? undefined : performance.now() + timeoutMs;
   const call = (): CallOptions => ({ signal, timeoutMs: end && Math.max(1, end - performance.now()) });
   let resumeToken = request.resumeToken ?? '';
+  let hasBegun = false;
+  let awaySince: number | undefined;
   for (;;) {
     const balancer = await next(call());
     try {
       for await (const response of balancer.watchHealth({ ...request, resumeToken }, call())) {
+        hasBegun = true;
         if (response.resumeToken !== '') resumeToken = response.resumeToken;
         yield response;
       }
       return;
     } catch (error) {
-      if (resumeToken === '' || !isGone(error)) throw error;
+      if (!isGone(error)) throw error;
+      awaySince ??= performance.now();
+      const mayBegin = !hasBegun && performance.now() - awaySince < beginMs(balancer);
+      if (resumeToken === '' && !mayBegin) throw error;
     }
     try {
       // One that drains is there for a while yet.
