@@ -1,4 +1,5 @@
 import { promises as dns } from 'node:dns';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -67,6 +68,18 @@ test('a watch finds the address that answers by itself, and the next one when th
   second.server.forceShutdown();
   await next;
   expect(third.watches).toEqual(['token']);
+});
+
+test('an address that says nothing is named by whoever waited for it, and left by those that come after', async () => {
+  const mute = createServer(() => {});
+  await new Promise<void>((resolve) => void mute.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => void mute.close());
+  const where = `127.0.0.1:${(mute.address() as AddressInfo).port}`;
+  const alive = await station();
+  const { keyBalancer } = remote([where, alive.address]);
+  await expect(keyBalancer.acquireKey({}, { timeoutMs: 100 })).rejects.toThrow(`no answer from ${where} within 0.1 s`);
+  await keyBalancer.acquireKey({});
+  expect(alive.desk.of('acquire')).toHaveLength(1);
 });
 
 test('where an address stops answering the next is used, and after the last the first again', async () => {

@@ -131,6 +131,7 @@ export class ClientStream {
   #add(operation: Operation): bigint {
     const id = ++this.#lastId;
     this.#open.set(id, operation);
+    operation.sentOn = this;
     if (operation.mayWait) {
       this.#waiting++;
       operation.cancel = () => {
@@ -143,6 +144,7 @@ export class ClientStream {
   #delete(id: bigint, operation: Operation): void {
     this.#open.delete(id);
     if (operation.mayWait) this.#waiting--;
+    operation.sentOn = undefined;
     operation.cancel = undefined;
     if (this.#open.size > 0) return;
     this.#emptySince = performance.now();
@@ -188,7 +190,10 @@ export class ClientStream {
     clearTimeout(this.#guard);
     clearTimeout(this.#idle);
     const open = [...this.#open.values()];
-    for (const operation of open) operation.cancel = undefined;
+    for (const operation of open) {
+      operation.sentOn = undefined;
+      operation.cancel = undefined;
+    }
     this.#open.clear();
     this.#events.ended(this, { status, open, livedMs: performance.now() - this.#startedAt });
   }

@@ -11,7 +11,7 @@ import {
 } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { CallOptions } from '../balancer.ts';
 import { cancelledError, type KeyBalancerError } from '../errors.ts';
-import { deadlineError } from '../remote-error.ts';
+import type { ClientStream } from './client-stream.ts';
 
 export type Kind = 'acquire' | 'report' | 'renew';
 
@@ -31,8 +31,8 @@ export interface OperationOptions {
   request: Message;
   call: CallOptions;
   timeoutMs: number;
-  /** Where the balancer is, for people. */
-  where: () => string;
+  /** What it rejects with when its time is over. */
+  late: (operation: Operation) => KeyBalancerError;
 }
 
 /** One acquire, report or renewal, from its call to its answer. */
@@ -49,7 +49,9 @@ export class Operation {
   readonly mayRepeat: boolean;
   /** Where it waits to be sent. */
   line: Set<Operation> | undefined;
-  /** Gives it up where it was sent. */
+  /** Where it was sent, if it was. */
+  sentOn: ClientStream | undefined;
+  /** Gives it up there. */
   cancel: (() => void) | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #startedAt = performance.now();
@@ -58,7 +60,7 @@ export class Operation {
   #left = false;
   #overdue: NodeJS.Timeout | undefined;
 
-  constructor({ method, kind, request, call, timeoutMs, where }: OperationOptions) {
+  constructor({ method, kind, request, call, timeoutMs, late }: OperationOptions) {
     this.method = method;
     this.kind = kind;
     this.request = request;
@@ -73,7 +75,7 @@ export class Operation {
     this.#signal?.addEventListener('abort', this.#abort, { once: true });
     if (timeoutMs <= LONGEST_TIMER_MS) {
       // What waits for its answer keeps the process alive by its connection.
-      this.#timer = setTimeout(() => this.#giveUp(deadlineError(where(), timeoutMs)), timeoutMs).unref();
+      this.#timer = setTimeout(() => this.#giveUp(late(this)), timeoutMs).unref();
     }
   }
 

@@ -11,6 +11,7 @@ import type { Credentials } from '../credentials.ts';
 import type { Endpoints } from '../endpoints.ts';
 import { cancelledError, closedError, type KeyBalancerError } from '../errors.ts';
 import { timeoutOf } from '../grpc-calls.ts';
+import { deadlineError } from '../remote-error.ts';
 import type { ClientStream, StreamEnd } from './client-stream.ts';
 import { Fallback } from './fallback.ts';
 import { Lines } from './lines.ts';
@@ -143,13 +144,14 @@ export class SessionCalls implements OpenerEvents {
   }
 
   #begin(method: DescMethodUnary, request: Message, call: CallOptions): Operation {
+    const timeoutMs = timeoutOf(request, call, this.#options.timeoutMs);
     const operation = new Operation({
       method,
       kind: KIND_OF[method.localName]!,
       request,
       call,
-      timeoutMs: timeoutOf(request, call, this.#options.timeoutMs),
-      where: () => this.#endpoints.current.where,
+      timeoutMs,
+      late: ({ sentOn }) => this.#late(sentOn, timeoutMs),
     });
     try {
       this.#lines.add(operation);
@@ -161,6 +163,16 @@ export class SessionCalls implements OpenerEvents {
     else this.#schedule();
     if (operation.line === this.#lines.waiting) this.#watchWait(operation);
     return operation;
+  }
+
+  /** Whoever is late and has said nothing yet may be mute: what comes next goes to the next address, if there is one. */
+  #late(stream: ClientStream | undefined, timeoutMs: number): KeyBalancerError {
+    const { endpoint } = stream ?? { endpoint: this.#endpoints.current };
+    if (stream !== undefined && !stream.heard) {
+      this.#endpoints.leave(endpoint);
+      if (this.#current === stream && this.#endpoints.current !== endpoint) this.#current = undefined;
+    }
+    return deadlineError(endpoint.where, timeoutMs);
   }
 
   /** An acquire that found no room in its time to wait takes what there is then. */
