@@ -14,7 +14,7 @@ import type { Balancer, CallOptions } from './balancer.ts';
 import { KeyBalancerError } from './errors.ts';
 
 /**
- * What becomes of calls while the balancer is away: `wait` (each tries for a while), `fail` (a typed error at once), or a key of the
+ * What becomes of calls while the balancer is away: `wait` (each tries until its end, or for a while), `fail` (a typed error at once), or a key of the
  * caller's own that serves until the balancer is back.
  */
 export type AwayOption = 'wait' | 'fail' | { fallbackKey: string };

@@ -2,6 +2,7 @@ import { socketPath } from '../store/data-dir.ts';
 import type { Balancer } from './balancer.ts';
 import { refuseUnknown } from './checks.ts';
 import { masterKeyOf, placeOf } from './config.ts';
+import { refuseCredentials } from './credentials.ts';
 import type { EmbeddedOptions } from './embedded.ts';
 import { connectRemote, type RemoteOptions } from './remote.ts';
 import type { SharedDir } from './shared/member.ts';
@@ -32,6 +33,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Balancer> {
   refuseUnknown(options, CONNECT_OPTIONS);
   const place = placeOf(options);
   if ('address' in place) return connectRemote(place.address, options.remote);
+  refuseCredentials(options.remote ?? {});
   const dir = sharedDir(place.dataDir, options.embedded);
   return options.visit ? openVisit(dir) : openShared(dir);
 }

@@ -17,7 +17,7 @@ export interface TlsOptions {
   serverName?: string | undefined;
 }
 
-/** How a server is told from others, and what it is shown. Of a data dir they count for nothing. */
+/** How a server is told from others, and what it is shown. Without an address there is nobody to show it: they are refused. */
 export interface CredentialOptions {
   /** true: with the authorities that Node trusts. Default: no TLS. */
   tls?: boolean | TlsOptions | undefined;
@@ -64,6 +64,18 @@ export function credentialsOf({ tls, token }: CredentialOptions, addresses: read
   const options: Record<string, string> =
     name === undefined ? {} : { 'grpc.ssl_target_name_override': name, 'grpc.default_authority': name };
   return { channel, options, metadata };
+}
+
+/** Where a data dir is opened, whoever brings them meant a server, whose address was forgotten. */
+export function refuseCredentials({ tls, token }: CredentialOptions): void {
+  for (const [name, value] of Object.entries({ tls, token })) {
+    if (value === undefined || value === false) continue;
+    throw invalidOption(
+      name,
+      'given without an address',
+      'with address or KEYBALANCER_ADDRESS, which a data dir has not',
+    );
+  }
 }
 
 function channelOf(ca: Buffer | null, cert: Buffer | null, key: Buffer | null): ChannelCredentials {

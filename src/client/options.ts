@@ -50,8 +50,9 @@ export interface KeyBalancerOptions extends Omit<RetryOptions, 'signal' | 'affin
    */
   dataDir?: string | undefined;
   /**
-   * While the balancer is away, such as for a restart: "wait" (default) tries for 10 s in all to get a key, or for 2 s where
-   * nobody answers at the address and no key was had before, since it may be wrong, and then rejects with code UNAVAILABLE; "fail" rejects with reason BALANCER_AWAY, at
+   * While the balancer is away, such as for a restart: "wait" (default) tries until the call's end, by deadline or httpOptions.timeout; a
+   * call without one tries for 10 s in all, or maxWait where that is longer, or for 2 s where nobody at the address has answered yet, since it
+   * may be wrong, and then rejects with code UNAVAILABLE; "fail" rejects with reason BALANCER_AWAY, at
    * once or, where a server is reached and does not answer, after 2 s; { fallbackKey } calls with a key of one's own until the balancer is back.
    */
   away?: AwayOption | undefined;

@@ -1,6 +1,12 @@
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { KeyBalancerError } from '../../src/client/errors.ts';
-import { connect, createKeyBalancer, type KeyBalancer, type KeyBalancerOptions } from '../../src/client/index.ts';
+import {
+  connect,
+  createKeyBalancer,
+  type KeyBalancer,
+  type KeyBalancerOptions,
+  type RemoteOptions,
+} from '../../src/client/index.ts';
 import { expectedAnswer } from '../fake-gemini/index.ts';
 import { apiKeys } from '../support/orders.ts';
 import { tempDir } from '../support/temp-dir.ts';
@@ -158,6 +164,20 @@ describe('where the balancer is', () => {
     [{ tls: { cert: '/nowhere/cert.pem' } }, 'tls is a cert without its key'],
   ])('and what is shown to it, too: %j', (options, message) => {
     expect(made({ address: ADDRESS, ...options }).message).toContain(message);
+  });
+
+  test.each([
+    [{ tls: true }, 'tls'],
+    [{ tls: 'banana' }, 'tls'],
+    [{ token: 'secret' }, 'token'],
+    [{ tls: false, token: 5 }, 'token'],
+  ])('but without an address there is nobody to show it to: %j', async (options, name) => {
+    const message = `${name} is given without an address; allowed: with address or KEYBALANCER_ADDRESS`;
+    for (const dir of [{ dataDir: tempDir() }, {}]) {
+      expect(made({ ...dir, ...options }).message).toContain(message);
+      const remote = options as RemoteOptions;
+      expect((await rejectionOf(() => connect({ ...dir, remote }))).message).toContain(message);
+    }
   });
 
   test.each(WAYS)('with neither, the environment says: $way', async ({ place }) => {
