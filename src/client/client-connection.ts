@@ -22,8 +22,6 @@ export interface Connected {
   reportWaitMs: number;
 }
 
-/** An owner of the data dir that cannot be joined yet is waited for, at least so long: on a busy machine it takes its time to begin. */
-const CONNECT_MS = 30_000;
 /** Longest wait of close() for calls that run. */
 const CLOSE_MS = 10_000;
 /** Longest time to give the leases back of those that still run then. */
@@ -101,8 +99,13 @@ export class ClientConnection {
   }
 
   #connect(): Promise<Connected> {
-    const { away } = this.#settings;
-    const connecting = this.#reach().then(async (bare) => {
+    const { call, credentials, away } = this.#settings;
+    const embedded = {
+      // Without a server, what is asked of Gemini goes the way that the calls go.
+      geminiBaseUrl: call.genai.httpOptions?.baseUrl,
+      ...(this.cacheSize !== undefined && { cacheSize: this.cacheSize }),
+    };
+    const connecting = connect({ ...this.#place, embedded, remote: credentials }).then(async (bare) => {
       try {
         await this.#settle(bare);
       } catch (error) {
@@ -118,26 +121,6 @@ export class ClientConnection {
       if (this.#connecting === connecting) this.#connecting = undefined;
     });
     return connecting;
-  }
-
-  /** Waits for an owner of the data dir that has just begun, and cannot be joined yet. */
-  async #reach(): Promise<Balancer> {
-    const { call, credentials, away } = this.#settings;
-    const embedded = {
-      // Without a server, what is asked of Gemini goes the way that the calls go.
-      geminiBaseUrl: call.genai.httpOptions?.baseUrl,
-      ...(this.cacheSize !== undefined && { cacheSize: this.cacheSize }),
-    };
-    const end = performance.now() + CONNECT_MS;
-    for (;;) {
-      try {
-        return await connect({ ...this.#place, embedded, remote: credentials });
-      } catch (error) {
-        const mayComeBack = error instanceof KeyBalancerError && error.retryAfterMs !== undefined;
-        const isOver = this.#ended.signal.aborted || performance.now() >= end;
-        if (away !== 'wait' || !mayComeBack || isOver) throw error;
-      }
-    }
   }
 
   /** Makes the pool as the options want it, or later, where the balancer is away. */

@@ -13,16 +13,10 @@ export function openError(error: unknown): unknown {
   return fields === undefined ? error : new KeyBalancerError((error as Error).message, { ...fields, cause: error });
 }
 
-const RETRY_AFTER_MS = 1_000;
-
 /** Another process owns the data dir, and cannot be joined. `refusal`: the system's code for that. */
 export function inUseError(error: DataDirInUseError, refusal: string, dataDir: string): KeyBalancerError {
-  return new KeyBalancerError(`${error.message}; ${whyNotJoined(refusal, dataDir)}`, {
-    code: 'UNAVAILABLE',
-    reason: 'DATA_DIR_IN_USE',
-    retryAfterMs: isFinal(refusal) ? undefined : RETRY_AFTER_MS,
-    cause: error,
-  });
+  const fields = { code: 'UNAVAILABLE', reason: 'DATA_DIR_IN_USE', cause: error } as const;
+  return new KeyBalancerError(`${error.message}; ${whyNotJoined(refusal, dataDir)}`, fields);
 }
 
 /** Whether waiting will not help whoever is refused so. */
