@@ -75,7 +75,7 @@ const EXAMPLES: Record<string, { stdout: string | RegExp; leases: number }> = {
   file: { stdout: /./, leases: 4 },
   cache: { stdout: lines(expectedAnswer('What is it about?'), expectedAnswer('Who wrote it?')), leases: 4 },
   'batch-of-jobs': { stdout: '20 done, 0 failed\n', leases: 20 },
-  'http-server': { stdout: `200 ${lines(expectedAnswer('Why is the sky blue?'))}`, leases: 1 },
+  'express-server': { stdout: `200 ${lines(expectedAnswer('Why is the sky blue?'))}`, leases: 1 },
   'worker-queue': {
     stdout: lines(...[1, 2, 3].map((id) => `job ${id}: ${expectedAnswer(`Write paragraph ${id}.`)}`)),
     leases: 3,
@@ -119,8 +119,17 @@ test('own-http-calls goes on with another key where one is dead', async () => {
   expect(await endings()).toEqual({ acquired: 2, succeeded: 1, failed: 1 });
 });
 
-test('http-server answers 503 and says when to come back, where there is no key', async () => {
-  const { stdout } = await run('http-server', await bench({}));
+test('own-http-calls reports a connection that broke, and asks again', async () => {
+  const keys = { 'AQ.test-key-000001': { behaviour: { cut: 'beforeAnswer' } }, 'AQ.test-key-000002': {} } as const;
+  const { fake, address, endings } = await bench(keys);
+  const { stdout, stderr } = await run('own-http-calls', { fake, address });
+  expect(stdout).toBe(lines(expectedAnswer('Why is the sky blue?')));
+  expect(stderr).toMatch(/^\S+: NETWORK\n$/);
+  expect(await endings()).toEqual({ acquired: 2, succeeded: 1, failed: 1 });
+});
+
+test('express-server answers 503 and says when to come back, where there is no key', async () => {
+  const { stdout } = await run('express-server', await bench({}));
   expect(stdout).toBe('503 no key is free: POOL_EMPTY\n\n');
 });
 
