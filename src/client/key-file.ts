@@ -2,7 +2,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { ImportConflict, type ImportKeyResult, ImportStatus } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer } from './balancer.ts';
-import { invalidOption } from './errors.ts';
+import { invalidOption, type KeyBalancerError } from './errors.ts';
 import { emptySummary, type ImportResult, type ImportSummary, ignore, reject } from './import-summary.ts';
 import { formatOf, KEY_READERS, type KeyFileFormat } from './key-formats/formats.ts';
 import type { KeyEntry, KeyOfFile } from './key-formats/key-entry.ts';
@@ -90,12 +90,19 @@ export async function importEntries(
   summary: ImportSummary,
 ): Promise<void> {
   const batches = new Map<string, Batch>();
-  const seen = options.validateOnly ? new SeenKeys() : undefined;
+  const missingPools = new Map<string, string>();
   const flush = async (pool: string, { keys }: Batch): Promise<void> => {
     batches.delete(pool);
-    await importBatch(balancer, pool, keys, options, summary);
+    await importBatch(balancer, pool, keys, options, summary).catch((error) => {
+      // A pool that the file names is a matter of the lines that name it.
+      if (options.pool || error.reason !== 'POOL_NOT_FOUND') throw error;
+      const reason = missingPool(error);
+      missingPools.set(pool, reason);
+      for (const { line } of keys) reject(summary, line, reason);
+    });
     options.onProgress?.(summary);
   };
+  const seen = options.validateOnly ? new SeenKeys() : undefined;
   for await (const entries of parts) {
     for (const entry of entries) {
       if ('problem' in entry) {
@@ -103,13 +110,18 @@ export async function importEntries(
         continue;
       }
       const { line, key } = entry;
+      const pool = options.pool || key.pool || '';
+      const missing = missingPools.get(pool);
+      if (missing !== undefined) {
+        reject(summary, line, missing);
+        continue;
+      }
       // The balancer remembers nothing of keys that were only checked.
       if (seen?.meet(key.apiKey)) {
         summary.skipped++;
         await options.onResults?.([{ line, result: 'skipped' }]);
         continue;
       }
-      const pool = options.pool || key.pool || '';
       const batch = batches.get(pool) ?? { keys: [], bytes: 0 };
       batches.set(pool, batch);
       batch.keys.push({ line, key: withDefaults(key, options) });
@@ -120,6 +132,11 @@ export async function importEntries(
   for (const [pool, batch] of batches) await flush(pool, batch);
   // Batches are answered after the lines that never reached one.
   summary.rejections.sort((a, b) => a.line - b.line);
+}
+
+/** What can never be a pool's name has no name in the error either. */
+function missingPool({ message, metadata: { pool } }: KeyBalancerError): string {
+  return pool === undefined ? message : `${message}; \`keybalancer pool create ${pool}\` makes it`;
 }
 
 interface Batch {

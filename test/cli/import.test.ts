@@ -76,8 +76,28 @@ test('a key goes to the pool that its file names, unless a flag names another', 
   const other = at.file('more.csv', `key,pool\n${key(3)},batch\n`);
   expect((await cliHere(['import', other, '--pool', 'default'], { env: at.env })).exitCode).toBe(0);
   expect((await listed(at)).map(({ pool }) => pool)).toEqual(['batch', 'default', 'default']);
-  const nowhere = at.file('nowhere.csv', `key,pool\n${key(4)},nowhere\n`);
-  expect(await cliHere(['import', nowhere], { env: at.env })).toMatchObject({
+});
+
+test('a pool that is not there costs the lines that name it, and no others', async () => {
+  const at = await bench();
+  const lines = [`${key(1)},nowhere`, `${key(2)},`, `${key(3)},default`, `${key(4)},nowhere`];
+  const many = Array.from({ length: 2_100 }, (_, n) => `${key(100 + n)},nowhere`);
+  const file = at.file('keys.csv', ['key,pool', ...lines, ...many].join('\n'));
+  const other = at.file('other.csv', `key,pool\n${key(5)},No Pool\n`);
+  const dry = await cliHere(['import', file, other, '--dry-run'], { env: at.env });
+  expect(dry).toMatchObject({ exitCode: 4, stdout: expect.stringContaining(': 2 new, 0 updated') });
+  const imported = await cliHere(['import', other, file, '--json'], { env: at.env });
+  expect(imported).toMatchObject({ exitCode: 4, stderr: 'keybalancer: 2103 lines rejected\n' });
+  const { rejectedLines, ...counts } = JSON.parse(imported.stdout);
+  expect(counts).toMatchObject({ complete: true, new: 2, rejected: 2_103 });
+  const reason = 'pool "nowhere" does not exist; `keybalancer pool create nowhere` makes it';
+  expect(rejectedLines.slice(0, 3)).toEqual([
+    { file: other, line: 2, reason: 'pool "No Pool" does not exist; no pool can have that name' },
+    { file, line: 2, reason },
+    { file, line: 5, reason },
+  ]);
+  expect(await listed(at)).toHaveLength(2);
+  expect(await cliHere(['import', file, '--pool', 'nowhere'], { env: at.env })).toMatchObject({
     exitCode: 1,
     stderr: 'keybalancer: pool "nowhere" does not exist\n',
   });
