@@ -236,13 +236,19 @@ test('Ctrl-C ends what waits for a server that hangs, with exit code 130 and a w
   const dataDir = await dirWithKeys(1);
   const server = await ServerProcess.start({ dataDir });
   server.process.kill('SIGSTOP');
-  const waiting = [['stats'], ['check'], ['backup', join(tempDir(), 'copy.db')], ['config', 'reload'], ['doctor']].map(
-    (command) => new Cli([...command, '--data-dir', dataDir], { input: '' }),
-  );
-  for (const { child } of waiting) {
+  const waiting: Cli[] = [];
+  // The last gives up the soonest by itself.
+  for (const command of [
+    ['stats'],
+    ['check'],
+    ['backup', join(tempDir(), 'copy.db')],
+    ['config', 'reload'],
+    ['doctor'],
+  ]) {
+    const cli = new Cli([...command, '--data-dir', dataDir], { input: '' });
+    waiting.push(cli);
     // Standard input, output and error are three.
-    const sockets = (): number => socketsOf(child.pid!);
-    await expect.poll(sockets).toBeGreaterThan(3);
+    await expect.poll(() => socketsOf(cli.child.pid!)).toBeGreaterThan(3);
   }
   for (const { child } of waiting) child.kill('SIGINT');
   for (const { ended } of waiting) {

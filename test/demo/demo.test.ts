@@ -87,7 +87,7 @@ test('the demo prints its figures as one JSON object, in which nothing is lost a
 });
 
 test('where standard output is no terminal the demo tells what happens in plain lines, and sums it up', async () => {
-  const { code, stdout, stderr, dir } = await runDemo(['--seconds', '2']);
+  const { code, stdout, stderr, dir } = await runDemo(['--seconds', '4']);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toMatch(/^ +\d+\.\d s {2}keybalancer import keys\.txt: 40 new keys$/m);
   expect(stdout).toMatch(/^ +\d+\.\d s {2}key \d\d rests: the key was refused as invalid, \d+ s$/m);

@@ -78,7 +78,7 @@ describe('a watcher that stops reading', () => {
     expect(server.residentBytes - memory).toBeLessThan(MOST_GROWTH);
     expect(served).toBeGreaterThan(ROUNDS / 4);
     const { acquireLatency } = (await keyBalancer.getStats({})).total!;
-    expect(acquireLatency!.p99!.seconds).toBe(0n);
+    expect(acquireLatency!.p99!.seconds).toBeLessThan(5n);
 
     for (const view of views) view.resume();
     const truth = new Map((await allKeys(balancer)).map(({ keyId, health }) => [keyId, health!.weight]));

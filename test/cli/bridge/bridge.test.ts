@@ -132,7 +132,7 @@ test('every change arrives though the bridge is killed again and again, and what
 test('a sink that is down, slow and unwilling gets everything in the end, and the bridge says what is wrong', async () => {
   const { balancer, keyIds, sink, bridge, taken } = await setUp(30);
   await sink.close();
-  const running = bridge('--timeout', '0.5', '--json');
+  const running = bridge('--timeout', '3', '--json');
   const said = (kind: string) =>
     running.stdout
       .split('\n')
@@ -156,7 +156,7 @@ test('a sink that is down, slow and unwilling gets everything in the end, and th
     said('sink-failing')
       .map(({ message }) => message)
       .join('\n'),
-  ).toMatch(/no answer within 0\.5 s.* 429 .* 500 /s);
+  ).toMatch(/no answer within 3 s.* 429 .* 500 /s);
   expect(said('too-large')).toMatchObject([
     { events: 31, most: 15 },
     { events: 15, most: 7 },
@@ -212,7 +212,8 @@ test('what a sink does not take before the end is kept, and goes first the next 
   });
   sink.answer = () => undefined;
   bridge();
-  await expect.poll(taken).toEqual(sent);
+  await expect.poll(taken).toHaveLength(4);
+  expect(taken().slice(0, sent.length)).toEqual(sent);
   expect(readFileSync(stateFile, 'utf8')).not.toContain('test-key');
 });
 
