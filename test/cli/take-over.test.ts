@@ -228,8 +228,9 @@ test('whatever stands in its columns is read, or is not known', async () => {
   const sourced = db.prepare('INSERT INTO api_keys (key, added_time, source) VALUES (?, ?, ?)');
   sourced.run('AQ.mistaken', '2025-06-01T12:00:00.5', '2025-06-01T12:00:00.5');
   sourced.run('AQ.long', '', 'x'.repeat(200));
+  sourced.run('AQ.sourced', '', 'AIzaSyFAKE000000000000000000');
   const all: KeyEntry[] = [];
-  const predecessor = { keepWeights: false, met: { outOfUse: 0, imports: 0 } };
+  const predecessor = { keepWeights: false, met: { outOfUse: 0, imports: 0, secretSources: 0 } };
   for await (const entries of predecessorEntries(db, 'keys.db', predecessor)) all.push(...entries);
   expect(all).toEqual([
     {
@@ -269,7 +270,9 @@ test('whatever stands in its columns is read, or is not known', async () => {
     },
     { line: 5, key: expect.not.objectContaining({ source: expect.anything() }) },
     { line: 6, key: expect.objectContaining({ source: 'x'.repeat(128) }) },
+    { line: 7, key: expect.not.objectContaining({ source: expect.anything() }) },
   ]);
+  expect(predecessor.met).toEqual({ outOfUse: 0, imports: 0, secretSources: 1 });
 });
 
 test('a key that waits for Gemini goes on waiting, whatever is looked at, copied or written in between', async () => {

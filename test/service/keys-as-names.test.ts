@@ -1,11 +1,13 @@
-import { create } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
 import {
   AcquireKeyRequestSchema,
   BatchGetKeysRequestSchema,
   CreateKeyRequestSchema,
+  CreatePoolRequestSchema,
   DeleteQuotaRequestSchema,
   ImportKeysRequestSchema,
+  type KeyToImportSchema,
   SetQuotaRequestSchema,
   TestKeysRequestSchema,
   UpdateKeyRequestSchema,
@@ -39,6 +41,19 @@ const PLACES: Record<string, (service: TestService, name: string) => Promise<unk
     admin.createKey(create(CreateKeyRequestSchema, { apiKey: 'AQ.test-key-b', key: { project } }), call),
   'key.models[0]': ({ admin, call }, name) =>
     admin.createKey(create(CreateKeyRequestSchema, { apiKey: 'AQ.test-key-b', key: { models: [name] } }), call),
+  'key.source': ({ admin, call }, source) =>
+    admin.createKey(create(CreateKeyRequestSchema, { apiKey: 'AQ.test-key-b', key: { source } }), call),
+  'key.labels name': ({ admin, call }, name) =>
+    admin.createKey(
+      create(CreateKeyRequestSchema, { apiKey: 'AQ.test-key-b', key: { labels: { [name]: '1' } } }),
+      call,
+    ),
+  'key.labels["team"]': ({ admin, call }, team) =>
+    admin.createKey(create(CreateKeyRequestSchema, { apiKey: 'AQ.test-key-b', key: { labels: { team } } }), call),
+  'pool.description': ({ admin, call }, description) =>
+    admin.createPool(create(CreatePoolRequestSchema, { pool: { pool: 'batch', description } }), call),
+  'source of an import': ({ context, call }, source) =>
+    importKeys(context, create(ImportKeysRequestSchema, { keys: [{ apiKey: 'AQ.test-key-b' }], source }), call),
   'key.project of an update': ({ admin, call }, project) =>
     admin.updateKey(create(UpdateKeyRequestSchema, { key: { keyId: 'key-00000001', project } }), call),
 };
@@ -54,20 +69,25 @@ test.each(Object.keys(PLACES))('an API key as %s is refused and not repeated', a
   for (const name of NAMES) {
     for (const written of [name, `my ${name}`, `models/${name}`]) {
       const refusal = await refusalOf(PLACES[place]!(service, written));
-      expect(refusal).toMatchObject({ reason: 'INVALID_FIELD', field: place.split(' ')[0] });
+      expect(refusal).toMatchObject({ reason: 'INVALID_FIELD', field: place.replace(/ of an? .*/, '') });
       expect(refusal.message).toContain('looks like an API key');
       expect(refusal.message).not.toMatch(/fake/i);
     }
   }
 });
 
-test('a key with an API key as its project is not imported, and the refusal does not repeat it', async () => {
+test.each<[string, (name: string) => MessageInitShape<typeof KeyToImportSchema>]>([
+  ['project', (project) => ({ project })],
+  ['source', (source) => ({ source })],
+  ['labels name', (name) => ({ labels: { [name]: '1', team: name } })],
+  ['labels["team"]', (team) => ({ labels: { team } })],
+])('a key with an API key as its %s is not imported, and the refusal does not repeat it', async (field, settings) => {
   const { context, call } = await opened();
-  const keys = NAMES.map((project, index) => ({ apiKey: `AQ.test-key-${index}`, project }));
+  const keys = NAMES.map((name, index) => ({ apiKey: `AQ.test-key-${index}`, ...settings(name) }));
   const { results, record } = await importKeys(context, create(ImportKeysRequestSchema, { keys }), call);
   expect(record).toMatchObject({ created: 0, rejected: 2 });
   for (const { error } of results) {
-    expect(error!.message).toMatch(/project is "a text that looks like an API key"/);
+    expect(error!.message).toContain(`${field} is "a text that looks like an API key"`);
     expect(error!.message).not.toMatch(/fake/i);
   }
 });

@@ -4,6 +4,7 @@ import type Database from 'better-sqlite3';
 import type { KeyEntry, KeyOfFile } from '../../client/key-formats/key-entry.ts';
 import { classify } from '../../gemini/classify.ts';
 import { pastedError } from '../../gemini/pasted-error.ts';
+import { redact } from '../../gemini/redact.ts';
 import { ErrorClass, type KeyHistorySchema } from '../../gen/keybalancer/v1/keybalancer_pb.ts';
 import { unusable } from './database-copy.ts';
 
@@ -32,7 +33,7 @@ const LATEST_MS = 253_402_300_799_000;
 export interface Predecessor {
   keepWeights: boolean;
   /** Counted as they are read. */
-  met: { outOfUse: number; imports: number };
+  met: { outOfUse: number; imports: number; secretSources: number };
 }
 
 /** Its keys, with what became of them, numbered as the rows come. */
@@ -89,7 +90,9 @@ function entryOf(row: Row, line: number, { keepWeights, met }: Predecessor): Key
   };
   // A key that it read and wrote back has the time of adding there, by mistake.
   if (typeof row.source === 'string' && row.source !== '' && row.source !== row.added_time) {
-    key.source = row.source.slice(0, LONGEST_SOURCE);
+    const source = row.source.slice(0, LONGEST_SOURCE);
+    if (redact(source) === source) key.source = source;
+    else met.secretSources++;
   }
   return { line, key };
 }

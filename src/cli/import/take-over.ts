@@ -12,7 +12,7 @@ import { type ImportSource, runImport } from './run-import.ts';
 export async function takeOver(file: string, options: ImportCommandOptions, output: Output): Promise<void> {
   const { keepWeights = false, dryRun = false } = options;
   checkOptions(options);
-  const predecessor: Predecessor = { keepWeights, met: { outOfUse: 0, imports: 0 } };
+  const predecessor: Predecessor = { keepWeights, met: { outOfUse: 0, imports: 0, secretSources: 0 } };
   const source: ImportSource = {
     name: file,
     place: 'row',
@@ -35,7 +35,7 @@ function checkOptions({ format, weight, onConflict }: ImportCommandOptions): voi
   throw new CliError(EXIT.usage, `${wrong.join(', ')} cannot be given with --from-easy-gemini-balance`);
 }
 
-function notesOf({ keepWeights, met: { outOfUse, imports } }: Predecessor, dryRun: boolean): string[] {
+function notesOf({ keepWeights, met: { outOfUse, imports, secretSources } }: Predecessor, dryRun: boolean): string[] {
   const notes = [
     keepWeights
       ? 'weights: as they were'
@@ -46,6 +46,7 @@ function notesOf({ keepWeights, met: { outOfUse, imports } }: Predecessor, dryRu
       `${count(outOfUse, 'key')} out of use there: quarantined, if new here, until Gemini was asked; \`test-keys --apply\` asks at once`,
     );
   }
+  if (secretSources > 0) notes.push(`${count(secretSources, 'source')} that looked like an API key: left out`);
   if (imports > 0) notes.push(`${count(imports, 'import')} in its history: not taken over`);
   return dryRun ? [] : notes;
 }

@@ -10,6 +10,8 @@ import type { Idempotency } from '../../store/store.ts';
 
 /** Characters of a project's name. */
 export const MAX_PROJECT = 128;
+/** Characters of where a key came from. */
+export const MAX_SOURCE = 128;
 
 const POOL_NAME = /^[a-z][a-z0-9-]{0,62}$/;
 const PRINTABLE = /^[\x20-\x7e]*$/;
@@ -54,7 +56,18 @@ export function projectFilter(field: string, value: string): string {
   return text(field, value, MAX_PROJECT);
 }
 
-/** Names are stored, shown and logged, as a key that was put in the place of one must not be. */
+/** Where a key came from. */
+export function source(field: string, value: string): string {
+  return storedText(field, value, MAX_SOURCE, 'where keys come from');
+}
+
+/** A text that people wrote for people. */
+export function storedText(field: string, value: string, maxLength: number, allowed: string): string {
+  refuseApiKey(field, value, allowed);
+  return text(field, value, maxLength);
+}
+
+/** What is stored is shown and logged, as a key that was put in the place of it must not be. */
 function refuseApiKey(field: string, value: string, allowed: string): void {
   if (redact(value) !== value) throw invalidField(field, 'a text that looks like an API key', allowed);
 }
@@ -138,15 +151,28 @@ export function apiKey(field: string, value: string): string {
   return value;
 }
 
-/** Labels of a key: at most 16. */
+/** Labels that a key is to have: at most 16. */
 export function labels(field: string, value: Readonly<Record<string, string>>): Record<string, string> {
+  // Names first: of a value that is refused the message says the label's name.
+  for (const name of Object.keys(value)) refuseApiKey(`${field} name`, name, 'the name of a label');
+  for (const [name, labelValue] of Object.entries(value))
+    refuseApiKey(labelOf(field, name), labelValue, 'a value of it');
+  return labelsFilter(field, value);
+}
+
+/** Labels that keys may have. */
+export function labelsFilter(field: string, value: Readonly<Record<string, string>>): Record<string, string> {
   const entries = Object.entries(value);
   list(field, entries, 0, 16);
   for (const [name, labelValue] of entries) {
     if (name === '' || name.length > 63) throw invalidField(`${field} name`, name, '1 to 63 characters');
-    text(`${field}[${JSON.stringify(name)}]`, labelValue, 256);
+    text(labelOf(field, name), labelValue, 256);
   }
   return { ...value };
+}
+
+function labelOf(field: string, name: string): string {
+  return `${field}[${JSON.stringify(name)}]`;
 }
 
 /** Models a key may serve: at most 64, each a model's name. */

@@ -24,7 +24,6 @@ import type { CallContext } from './service-functions.ts';
 import { timestampMessage } from './time-messages.ts';
 
 const MAX_KEYS = 10_000;
-const MAX_SOURCE = 128;
 const MAX_TIER = 9;
 const MAX_COUNT = 2 ** 31 - 1;
 /** Sums of a billion keys' calls are whole numbers still. */
@@ -60,7 +59,7 @@ async function importOrder(request: ImportKeysRequest, call: CallContext): Promi
   const { requestId } = request;
   const pool = fields.poolName(request.pool);
   const keys = fields.list('keys', request.keys, 1, MAX_KEYS);
-  const source = fields.text('source', request.source, MAX_SOURCE);
+  const source = fields.source('source', request.source);
   const onConflict = enumValue('on_conflict', request.onConflict, ImportConflict, 'IMPORT_CONFLICT_');
   const items: ImportItem[] = [];
   const hash = requestId === '' ? undefined : createHash('sha256');
@@ -97,7 +96,7 @@ function itemOf(key: KeyToImport, path: string): ImportItem {
           key.maxConcurrentLeases === undefined
             ? undefined
             : fields.integer(`${path}.max_concurrent_leases`, key.maxConcurrentLeases, 0, MAX_COUNT),
-        source: fields.text(`${path}.source`, key.source, MAX_SOURCE),
+        source: fields.source(`${path}.source`, key.source),
         disabled: key.disabled,
         history: key.history && historyOf(key.history, `${path}.history`),
       },

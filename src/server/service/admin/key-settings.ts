@@ -4,7 +4,6 @@ import type { KeySettings } from '../../../store/store.ts';
 import * as fields from '../fields.ts';
 import { maskReader, type Paths } from './update-mask.ts';
 
-export const MAX_SOURCE = 128;
 const MAX_TIER = 9;
 const MAX_LEASES = 2 ** 31 - 1;
 
@@ -38,7 +37,7 @@ const READERS: {
   source: {
     path: 'source',
     isSet: (key) => key.source !== '',
-    read: (key) => fields.text('key.source', key.source, MAX_SOURCE),
+    read: (key) => fields.source('key.source', key.source),
   },
   labels: {
     path: 'labels',

@@ -5,7 +5,6 @@ import { keyMessage } from '../key-messages.ts';
 import { inOrder } from '../label-order.ts';
 import { pageSize, pageToken, readPageToken } from '../page-tokens.ts';
 import type { ServiceContext } from '../service-context.ts';
-import { MAX_SOURCE } from './key-settings.ts';
 
 const LIST = 'ListKeys';
 const MAX_STATES = 16;
@@ -15,8 +14,8 @@ export async function listKeys({ store }: ServiceContext, request: ListKeysReque
     pool: request.pool === '' ? '' : fields.poolName(request.pool),
     states: fields.list('states', request.states, 0, MAX_STATES).map(state),
     project: fields.projectFilter('project', request.project),
-    source: fields.text('source', request.source, MAX_SOURCE),
-    labels: inOrder(fields.labels('labels', request.labels)),
+    source: fields.text('source', request.source, fields.MAX_SOURCE),
+    labels: inOrder(fields.labelsFilter('labels', request.labels)),
   };
   const limit = pageSize(request.pageSize);
   const after = readPageToken(LIST, filters, request.pageToken);

@@ -50,7 +50,7 @@ const READERS: {
   description: {
     path: 'description',
     isSet: (pool) => pool.description !== '',
-    read: (pool) => fields.text('pool.description', pool.description, MAX_DESCRIPTION),
+    read: (pool) => fields.storedText('pool.description', pool.description, MAX_DESCRIPTION, 'what the pool is for'),
   },
   autoSuccess: {
     path: 'auto_success',
