@@ -7,7 +7,7 @@ import type { GenAIContext } from './context.ts';
 import { leasedFetch } from './leased-fetch.ts';
 import { leaseSessions } from './leased-live.ts';
 import { sdkClient } from './sdk-client.ts';
-import { tellAttempts } from './sdk-patches.ts';
+import { endUnbegunStreams, tellAttempts } from './sdk-patches.ts';
 
 /**
  * A real GoogleGenAI whose every HTTP request, and every live session, is made with a leased key, reported, and tried again with
@@ -18,6 +18,7 @@ export function createLeasedGenAI(context: GenAIContext, options: GenAIOptions =
   checkGenAI(options);
   const ai = sdkClient(options, (send) => leasedFetch(context, send));
   tellAttempts(ai);
+  endUnbegunStreams(ai);
   keepChatsTogether(ai);
   leaseSessions(ai, context);
   return ai;

@@ -43,6 +43,39 @@ function aroundRequests(
 }
 
 /**
+ * A stream whose `return()` is called before it was begun ends its request, too: the SDK's generators pass that on to what they read
+ * from only once they have begun.
+ */
+export function endUnbegunStreams({ models, chats }: GoogleGenAI): void {
+  models.generateContentStream = endingUnbegun(models.generateContentStream);
+  const create = chats.create.bind(chats);
+  chats.create = (params) => {
+    const chat = create(params);
+    chat.sendMessageStream = endingUnbegun(chat.sendMessageStream.bind(chat));
+    return chat;
+  };
+}
+
+function endingUnbegun<P, T>(open: (params: P) => Promise<AsyncGenerator<T>>): typeof open {
+  return async (params) => {
+    const stream = await open(params);
+    const next = stream.next.bind(stream);
+    const leave = stream.return.bind(stream);
+    let begun = false;
+    stream.next = () => {
+      begun = true;
+      return next();
+    };
+    stream.return = (value) => {
+      // Its first chunk is there already.
+      if (!begun) void stream.next().catch(() => undefined);
+      return leave(value);
+    };
+    return stream;
+  };
+}
+
+/**
  * Interactions and the like retry up to four times with the same key, which here would multiply the tries. The SDK takes a
  * setting against that for each call, and reads the same one from the client that it builds for the resource. A KeyBalancerError, which
  * it would wrap, comes as it is.

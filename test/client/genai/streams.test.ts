@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
-import { ApiError } from '@google/genai';
+import { ApiError, type GoogleGenAI } from '@google/genai';
 import { expect, onTestFinished, test } from 'vitest';
 import type { LeaseSettings } from '../../../src/client/genai/context.ts';
 import { expectedAnswer } from '../../fake-gemini/index.ts';
@@ -161,6 +161,19 @@ test('a reader who stops ends request and lease at once', async () => {
   }
   await expect.poll(() => made.fake.counts.inFlight).toBe(0);
   await expect.poll(() => made.endings()).toEqual({ acquired: 1, succeeded: 1 });
+});
+
+test.each([
+  ['stream', (ai: GoogleGenAI) => ai.models.generateContentStream(HELLO)],
+  ['stream of a chat', (ai: GoogleGenAI) => ai.chats.create({ model: MODEL }).sendMessageStream({ message: 'hello' })],
+])('a %s that is given back before its first chunk was read ends request and lease', async (_, open) => {
+  const made = await bench({ [ONE]: { behaviour: { chunkDelayMs: Infinity } } });
+  const stream = await open(made.ai);
+  expect(await made.endings()).toEqual({ acquired: 1, active: 1 });
+  expect(await stream.return(undefined)).toEqual({ done: true, value: undefined });
+  await expect.poll(() => made.fake.counts.inFlight).toBe(0);
+  await expect.poll(() => made.endings()).toEqual({ acquired: 1, succeeded: 1 });
+  expect(await stream.next()).toEqual({ done: true, value: undefined });
 });
 
 test('a reader of an interaction who stops ends request and lease at once', async () => {
