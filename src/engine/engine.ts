@@ -373,7 +373,9 @@ export class Engine {
     // Of a kept lease the last call was reported; whether it made another nobody said.
     if (lease.lastOutcome !== Outcome.UNSPECIFIED) unbook(this, lease, now);
     else if (state === LeaseState.EXPIRED && lease.key.pool.settings.autoSuccess) lease.lastOutcome = Outcome.SUCCESS;
-    this.count(lease, endingOf(lease), 1);
+    const ending = endingOf(lease);
+    this.count(lease, ending, 1);
+    lease.key.pool.counters[ending]++;
     this.leaseDeadlines.set(lease, lease.expireTime + LATE_MS);
     this.changes.leases.add(lease);
   }

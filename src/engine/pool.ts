@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { KeyState } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Changes } from './changes.ts';
+import { noCounters } from './counters.ts';
 import {
   allowsModel,
   effectiveWeight,
@@ -73,8 +74,7 @@ export class Pool {
   readonly modelUsage = new Map<string, ModelUsage>();
   acquiresRejected = 0;
   readonly failuresByClass: Record<string, number> = {};
-  /** Acquires that got no key, by reason, since the process began. */
-  readonly refusalsByReason: Record<string, number> = {};
+  readonly counters = noCounters();
   /** Keys that may serve an acquire that they could not serve when waiting acquires were last served. */
   readonly fresh = new Set<Key>();
   /** Lanes that whole projects came back to since. */

@@ -29,6 +29,8 @@ export interface Settlement {
   /** undefined: the call did well. */
   advice: Advice | undefined;
   late: boolean;
+  /** Counts it for good, among what is never taken back. To be called once it is stored. */
+  tally: () => void;
   /** Makes it not have been, as when it could not be stored. Settlements are undone newest first. */
   undo: (now: number) => void;
 }
@@ -77,6 +79,11 @@ export function settle(engine: Engine, lease: Lease, result: Result, now: number
     errorClass: finding?.errorClass ?? ErrorClass.UNSPECIFIED,
     advice: learned.advice,
     late,
+    tally: () => {
+      const { counters } = key.pool;
+      for (const [field, by] of counted) counters[field] += Math.max(0, by);
+      if (finding !== undefined) tallyFailure(key, finding);
+    },
     undo: (at) => {
       for (const [field, by] of counted) engine.count(lease, field, -by);
       if (finding !== undefined) countFailure(engine, key, finding, -1);
@@ -126,13 +133,16 @@ export function renew(engine: Engine, lease: Lease, ttlMs: number | undefined, n
   };
 }
 
-/** Counts of failures by class belong to the pool; those by fault domain, of this run only, to the key. */
-function countFailure(engine: Engine, key: Key, finding: Finding, by: number): void {
+function tallyFailure(key: Key, finding: Finding): void {
+  key.pool.counters.failures[nameOf(finding.errorClass)]!++;
   const domain = faultDomain(finding);
-  if (domain !== undefined) {
-    key.faults ??= { caller: 0, key: 0, project: 0, provider: 0 };
-    key.faults[domain] += by;
-  }
+  if (domain === undefined) return;
+  key.faults ??= { caller: 0, key: 0, project: 0, provider: 0 };
+  key.faults[domain]++;
+}
+
+/** Counts of failures by class belong to the pool. */
+function countFailure(engine: Engine, key: Key, finding: Finding, by: number): void {
   const name = nameOf(finding.errorClass);
   const counts = key.pool.failuresByClass;
   counts[name] = (counts[name] ?? 0) + by;

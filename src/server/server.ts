@@ -65,6 +65,8 @@ export class RunningServer {
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { logger, dataDir, telemetry } = options;
   checkExposure(options);
+  // Before the store counts anything: its counters are told of as counted since then.
+  const startTime = Date.now();
   const store = await openStore({
     dataDir,
     durability: options.durability,
@@ -77,7 +79,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const context: ServiceContext = {
     store,
     version: VERSION,
-    startTime: Date.now(),
+    startTime,
     draining: draining.signal,
     open: { watchers: 0, sessions: 0 },
   };

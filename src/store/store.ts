@@ -1,4 +1,5 @@
 import type { CallerCounts } from '../engine/callers.ts';
+import type { Counters } from '../engine/counters.ts';
 import type { Reason } from '../engine/errors.ts';
 import type { FaultCounts } from '../engine/fault-domain.ts';
 import type { KeySettings, PoolSettings } from '../engine/settings.ts';
@@ -71,6 +72,8 @@ export interface Store {
   deleteQuota(order: { project: string; model: string }): Promise<void>;
 
   stats(query: { pools: readonly string[]; includeModels: boolean }): Promise<StoreStats>;
+  /** What happened in each pool since the process began, in name order. */
+  counters(): Promise<PoolCounters[]>;
   /** What keeps keys from serving, added up. A walk over all projects, in slices. */
   constraints(): Promise<Constraints>;
   /** The first keys by key id, up to so many, and how many there are. */
@@ -456,10 +459,12 @@ export interface PoolStatsView {
   models: ModelStatsView[];
   /** By ErrorClass name, such as RATE_LIMITED_MINUTE. */
   failuresByClass: Record<string, number>;
-  /** Acquires that got no key, by reason such as NO_KEY_AVAILABLE, since the process began. */
-  refusalsByReason: Record<string, number>;
   keysBySource: Record<string, number>;
   averageWeight: number;
+}
+
+export interface PoolCounters extends Counters {
+  pool: string;
 }
 
 export interface ModelStatsView {

@@ -6,6 +6,7 @@ import { ErrorClass, Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb
 import { LeaseIds } from '../../src/store/lease-id.ts';
 import { SecretCache } from '../../src/store/secret-cache.ts';
 import { SqliteStore } from '../../src/store/sqlite/sqlite-store.ts';
+import type { PoolCounters } from '../../src/store/store.ts';
 import { Vault } from '../../src/store/vault.ts';
 import { acquireOrder, createKeyOrder, report } from '../support/orders.ts';
 import { type Answer, type Counted, LeaseModel, usageOf } from './lease-model.ts';
@@ -80,6 +81,8 @@ async function compare(model: LeaseModel, { store }: Real): Promise<void> {
   for (const { model: name, usage } of pool!.models) {
     expect(usage).toEqual(usageOf(model.leases.filter((lease) => lease.model === name)));
   }
+  const [{ pool: _, failures: __, refusals: ___, ...counters }] = (await store.counters()) as [PoolCounters];
+  expect(counters).toEqual(model.counters);
   const { items: leases } = await store.listLeases({ pool: '', keyId: '', after: '', limit: 1_000 });
   expect(leases.map(({ leaseRef, expireTime }) => [leaseRef, expireTime - WALL])).toEqual(
     model.leases.filter(({ state }) => state === 'active').map(({ ref, expiry }) => [ref, expiry]),

@@ -52,6 +52,8 @@ export class LeaseModel {
   readonly cap: number;
   readonly autoSuccess: boolean;
   readonly leases: ModelLease[] = [];
+  /** All that ever happened to them. */
+  readonly counters: Record<string, number> = { ...usageOf([]) };
   /** Keys, and what rests of each: the key itself ("key"), or a model of its project ("model " and its name, "": all). */
   readonly keys = new Map<string, Map<string, ModelRest>>();
 
@@ -98,6 +100,7 @@ export class LeaseModel {
   }
 
   acquired(lease: Pick<ModelLease, 'id' | 'keyId' | 'model' | 'caller' | 'session' | 'expiry'>): void {
+    this.#happened('acquired');
     this.leases.push({
       ...lease,
       callTime: this.now,
@@ -123,16 +126,22 @@ export class LeaseModel {
     if (lease.state === 'reported') return 'duplicate';
     const late = lease.state === 'over';
     if (effect === undefined) return late ? 'late' : 'counted';
-    if (late) lease.late++;
+    if (late) {
+      lease.late++;
+      this.#happened('late');
+    }
     if (effect.as !== 'unused') {
       lease.calls++;
       lease.tokens += effect.tokens;
+      this.#happened('calls');
+      this.#happened('inputTokens', effect.tokens);
     }
     lease.lastReport = effect.as;
     lease.callTime = this.now;
     if (late || !effect.keep) {
       lease.state = 'reported';
       lease.counted = effect.as;
+      this.#happened(effect.as);
     }
     return late ? 'late' : 'counted';
   }
@@ -162,6 +171,11 @@ export class LeaseModel {
   #leave(lease: ModelLease, as: Counted): void {
     lease.counted = lease.lastReport ?? as;
     lease.state = 'over';
+    this.#happened(lease.counted);
+  }
+
+  #happened(what: string, times = 1): void {
+    this.counters[what]! += times;
   }
 
   #refusal(lease: ModelLease, caller: string): Answer | undefined {

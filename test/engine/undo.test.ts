@@ -26,7 +26,7 @@ function picture({ engine, pool, now }: Rig): unknown {
     keys: [...engine.keys.values()].map((key) => ({
       health: key.health,
       usage: key.usage,
-      faults: Object.entries(key.faults ?? {}).filter(([, count]) => count !== 0),
+      faults: key.faults,
       active: key.active,
       state: key.state,
       disabledFor: key.disabledFor,
@@ -44,6 +44,7 @@ function picture({ engine, pool, now }: Rig): unknown {
         })),
     })),
     usage: pool.usage,
+    counters: pool.counters,
     active: pool.active,
     failures: pool.failuresByClass,
     breakers: [...engine.breakers.values()]

@@ -3,7 +3,7 @@ import { onTestFinished } from 'vitest';
 import { type HttpServer, type HttpServerOptions, startHttpServer } from '../../src/server/http/http-server.ts';
 import type { ServiceContext } from '../../src/server/service/service-context.ts';
 import type { Services } from '../../src/server/service/services.ts';
-import { openStore } from '../../src/store/open-store.ts';
+import { type OpenStoreOptions, openStore } from '../../src/store/open-store.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
 export const ACQUIRE = '/keybalancer.v1.KeyBalancerService/AcquireKey';
@@ -12,8 +12,8 @@ export const WATCH = '/keybalancer.v1.KeyBalancerService/WatchHealth';
 export const SESSION = '/keybalancer.v1.KeyBalancerService/Session';
 
 /** What the services stand on, over a store of its own that goes with the test. */
-export async function serviceContext(): Promise<ServiceContext> {
-  const store = await openStore({ dataDir: tempDir(), durability: 'normal', masterKey: {} });
+export async function serviceContext(options: Partial<OpenStoreOptions> = {}): Promise<ServiceContext> {
+  const store = await openStore({ dataDir: tempDir(), durability: 'normal', masterKey: {}, ...options });
   onTestFinished(() => store.close());
   return {
     store,

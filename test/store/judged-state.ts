@@ -136,7 +136,7 @@ export async function pictureOf(store: Store): Promise<unknown> {
   const { items } = await store.listKeys({ ...EVERY_KEY, limit: 1_000 });
   const quotas = await store.listQuotas({ project: '', after: '', limit: 1_000 });
   const { callers, total } = await store.stats({ pools: [], includeModels: false });
-  const { acquireLatency: _, providerLatency: __, acquiresRejected: ___, refusalsByReason: ____, ...counts } = total;
+  const { acquireLatency: _, providerLatency: __, acquiresRejected: ___, ...counts } = total;
   return inMilliseconds({
     keys: items.map(({ revision: _, ...key }) => ({
       ...key,

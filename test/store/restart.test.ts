@@ -119,7 +119,7 @@ class Bench {
     const { items: leases } = await this.store.listLeases({ pool: '', keyId: '', after: '', limit: 10_000 });
     const { total } = await this.store.stats({ pools: [], includeModels: false });
     // Since the process began.
-    const { acquireLatency: _, providerLatency: __, refusalsByReason: ___, ...counts } = total;
+    const { acquireLatency: _, providerLatency: __, ...counts } = total;
     return {
       keys: keys
         .toSorted((a, b) => (a.keyId < b.keyId ? -1 : 1))

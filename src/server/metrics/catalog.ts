@@ -30,15 +30,18 @@ export const CATALOG = {
     help: 'Acquires that wait for a key now.',
   },
   acquired: leases('acquired', 'Leases handed out.'),
-  succeeded: leases('succeeded', 'Leases reported as a success.'),
+  succeeded: leases(
+    'succeeded',
+    'Leases reported as a success; with auto_success also those that ended by time, unreported until then.',
+  ),
   failed: leases('failed', 'Leases reported as a failure.'),
-  expired: leases('expired', 'Leases that ended by time, unreported.'),
+  expired: leases('expired', 'Leases that ended by time, unreported until then.'),
   unused: leases('unused', 'Leases reported as not used.'),
   released: leases(
     'released',
-    'Leases that their session, an administrator or the deletion of their key ended, unreported.',
+    'Leases that their session, an administrator or the deletion of their key ended, unreported until then.',
   ),
-  late: leases('late', 'Of those reported, leases reported after their expiry.'),
+  late: leases('late', 'Leases reported after they had ended; each counts by its report too.'),
   calls: {
     name: 'calls.reported',
     kind: 'counter',
@@ -53,19 +56,12 @@ export const CATALOG = {
     labels: ['pool', 'kind'],
     help: 'Tokens that were reported, by kind.',
   },
-  rejected: {
-    name: 'acquires.rejected',
-    kind: 'counter',
-    unit: '{acquire}',
-    labels: ['pool'],
-    help: 'Acquires that were refused a key.',
-  },
   refusals: {
     name: 'acquire.refusals',
     kind: 'counter',
     unit: '{acquire}',
     labels: ['pool', 'reason'],
-    help: 'Acquires that were refused a key, by reason, since the start.',
+    help: 'Acquires that were refused a key, by reason.',
   },
   failures: {
     name: 'failures',
@@ -210,7 +206,7 @@ export const CATALOG = {
     kind: 'counter',
     unit: '{call}',
     labels: ['pool', 'project', 'key_id', 'domain'],
-    help: 'Failures reported of the key since the start, by whose they are: of caller, key, project or provider.',
+    help: 'Failures reported of the key, by whose they are: of caller, key, project or provider.',
     perKey: true,
   },
   keysUntold: {

@@ -1,10 +1,11 @@
-import type { LatencyView, PoolStatsView, Store, UsageView } from '../../store/store.ts';
+import type { LatencyView, PoolCounters, PoolStatsView, Store } from '../../store/store.ts';
 import type { Tell } from './figures.ts';
 
 /** What the store knows of itself and its pools. Labels never name a key: there may be any number of them. */
 export async function tellStore(tell: Tell, store: Store): Promise<void> {
   const { pools, ...stats } = await store.stats({ pools: [], includeModels: false });
   for (const pool of pools) tellPool(tell, pool);
+  for (const pool of await store.counters()) tellCounters(tell, pool);
   tell('commits', stats.commits.count, {});
   tell('commitOperations', stats.commits.operations, {});
   tell('commitFailures', stats.commits.failures, {});
@@ -18,43 +19,35 @@ export async function tellStore(tell: Tell, store: Store): Promise<void> {
   tell('cacheMisses', stats.cache.misses, {});
 }
 
-/** acquired = active + succeeded + failed + expired + unused + released. */
-const ENDS = [
-  'acquired',
-  'succeeded',
-  'failed',
-  'expired',
-  'unused',
-  'released',
-  'late',
-] as const satisfies (keyof UsageView)[];
-
 function tellPool(tell: Tell, stats: PoolStatsView): void {
-  const { pool, usage } = stats;
+  const { pool } = stats;
   tell('keys', stats.availableKeys, { pool, state: 'available' });
   tell('keys', stats.coolingKeys, { pool, state: 'cooling' });
   tell('keys', stats.quarantinedKeys, { pool, state: 'quarantined' });
   tell('keys', stats.disabledKeys, { pool, state: 'disabled' });
   tell('activeLeases', stats.activeLeases, { pool });
   tell('waitingAcquires', stats.waitingAcquires, { pool });
-  for (const end of ENDS) tell(end, usage[end], { pool });
-  tell('calls', usage.calls, { pool });
-  tell('tokens', usage.inputTokens, { pool, kind: 'input' });
-  tell('tokens', usage.outputTokens, { pool, kind: 'output' });
-  tell('tokens', usage.cachedTokens, { pool, kind: 'cached' });
-  tell('rejected', stats.acquiresRejected, { pool });
-  for (const [reason, count] of Object.entries(stats.refusalsByReason)) {
-    tell('refusals', count, { pool, reason: reason.toLowerCase() });
-  }
-  for (const [name, count] of Object.entries(stats.failuresByClass)) {
-    tell('failures', count, { pool, class: name.toLowerCase() });
-  }
   tell('acquireSamples', stats.acquireLatency.count, { pool });
   for (const [quantile, seconds] of quantilesOf(stats.acquireLatency))
     tell('acquireLatency', seconds, { pool, quantile });
   tell('providerSamples', stats.providerLatency.count, { pool });
   for (const [quantile, seconds] of quantilesOf(stats.providerLatency)) {
     tell('providerLatency', seconds, { pool, quantile });
+  }
+}
+
+const OF_LEASES = ['acquired', 'succeeded', 'failed', 'expired', 'unused', 'released', 'late', 'calls'] as const;
+
+function tellCounters(tell: Tell, { pool, ...counters }: PoolCounters): void {
+  for (const name of OF_LEASES) tell(name, counters[name], { pool });
+  tell('tokens', counters.inputTokens, { pool, kind: 'input' });
+  tell('tokens', counters.outputTokens, { pool, kind: 'output' });
+  tell('tokens', counters.cachedTokens, { pool, kind: 'cached' });
+  for (const [reason, count] of Object.entries(counters.refusals)) {
+    tell('refusals', count, { pool, reason: reason.toLowerCase() });
+  }
+  for (const [name, count] of Object.entries(counters.failures)) {
+    tell('failures', count, { pool, class: name.toLowerCase() });
   }
 }
 

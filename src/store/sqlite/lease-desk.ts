@@ -98,7 +98,7 @@ export class LeaseDesk {
     if (committer.failing) throw storeUnavailable();
     const pool = engine.pool(poolName);
     const granted = acquireNow(engine, pool, order, now);
-    if (granted !== undefined) this.#given(pool, now);
+    if (granted !== undefined) this.#given(pool, granted, now);
     else if (maxWaitMs <= 0) {
       throw this.#refused(pool, shortage(engine, pool, pool.laneFor(order.model, now), order, now));
     }
@@ -117,15 +117,16 @@ export class LeaseDesk {
     const now = clock.now();
     try {
       const granted = await this.#wait(pool, order, now + maxWaitMs, now, signal);
-      this.#given(pool, now);
+      this.#given(pool, granted, now);
       return granted;
     } catch (error) {
       throw this.#refused(pool, error);
     }
   }
 
-  #given(pool: Pool, since: number): void {
+  #given(pool: Pool, { batches }: Granted, since: number): void {
     const { alarm, clock, committer, latencies } = this.#context;
+    for (const batch of batches) pool.counters.acquired += batch.length;
     alarm.arm();
     committer.touch();
     latencies.record(pool, 'acquire', clock.now() - since);
@@ -134,7 +135,8 @@ export class LeaseDesk {
   #refused(pool: Pool, error: unknown): unknown {
     pool.acquiresRejected++;
     const reason = error instanceof BalancerError ? error.reason : 'INTERNAL';
-    pool.refusalsByReason[reason] = (pool.refusalsByReason[reason] ?? 0) + 1;
+    const { refusals } = pool.counters;
+    refusals[reason] = (refusals[reason] ?? 0) + 1;
     this.#context.engine.changes.poolUsage.add(pool);
     this.#context.committer.touch();
     return error;

@@ -82,6 +82,7 @@ export class ReportDesk {
       replays.forget(report.idempotency);
       settlement.undo(at);
     }, report.relaxed);
+    settlement.tally();
     const project = report.finding?.project;
     // Only once the report is stored: a lesson about projects cannot be undone with it.
     if (project !== undefined && learnProject(engine, key, project, report.caller, this.#context.clock.now())) {

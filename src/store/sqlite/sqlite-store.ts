@@ -25,6 +25,7 @@ import type {
   LeaseGrant,
   LeaseView,
   Page,
+  PoolCounters,
   PoolSettings,
   PoolStatsView,
   PoolView,
@@ -204,7 +205,7 @@ export class SqliteStore implements Store {
     this.#alarm.advance();
     const named = new Set(query.pools.map((name) => this.#engine.pool(name)));
     const isNamed = (pool: Pool): boolean => named.size === 0 || named.has(pool);
-    const pools = [...this.#engine.pools.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    const pools = this.#poolsByName();
     const stats = new Map(pools.map((pool) => [pool, this.#poolStats(pool)] as const));
     const total = totalStats([...stats.values()], this.#latencies.total);
     const { secrets, journal, clock } = this.#options;
@@ -223,6 +224,11 @@ export class SqliteStore implements Store {
       keysBytes: this.#keysBytes(),
       commits: { ...this.#commits, latency: latencyView(this.#commits.latency) },
     };
+  }
+
+  async counters(): Promise<PoolCounters[]> {
+    this.#alarm.advance();
+    return this.#poolsByName().map(({ name, counters }) => ({ ...structuredClone(counters), pool: name }));
   }
 
   async importKeys(order: ImportOrder): Promise<ImportOutcome> {
@@ -365,6 +371,10 @@ export class SqliteStore implements Store {
     this.#commits.count++;
     this.#commits.operations += operations;
     this.#commits.latency.record(Math.max(1, Math.round(ms * 1000)));
+  }
+
+  #poolsByName(): Pool[] {
+    return [...this.#engine.pools.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   #poolStats(pool: Pool): PoolStatsView {

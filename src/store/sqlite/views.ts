@@ -117,7 +117,6 @@ export function poolStats(pool: Pool, latencies: PoolLatencies): PoolStatsView {
     providerLatency: latencyView(latencies.provider),
     models: [],
     failuresByClass: { ...pool.failuresByClass },
-    refusalsByReason: { ...pool.refusalsByReason },
     keysBySource: Object.fromEntries(pool.keysBySource),
     averageWeight: pool.averageWeight,
   };
@@ -133,7 +132,6 @@ export function totalStats(pools: readonly PoolStatsView[], latencies: PoolLaten
     for (const name of SUMMED) total[name] += pool[name];
     for (const name of Object.keys(total.usage) as (keyof UsageView)[]) total.usage[name] += pool.usage[name];
     total.failuresByClass = sumOf(total.failuresByClass, pool.failuresByClass);
-    total.refusalsByReason = sumOf(total.refusalsByReason, pool.refusalsByReason);
     total.keysBySource = sumOf(total.keysBySource, pool.keysBySource);
     weights += pool.averageWeight * pool.totalKeys;
   }
@@ -158,7 +156,6 @@ export function emptyStats(pool: string): PoolStatsView {
     providerLatency: NO_LATENCY,
     models: [],
     failuresByClass: {},
-    refusalsByReason: {},
     keysBySource: {},
     averageWeight: 0,
   };
