@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { effectiveConfig, readServerConfig } from '../../src/server/config/config.ts';
 import type { Flags } from '../../src/server/config/settings.ts';
@@ -75,6 +76,39 @@ describe('OTLP', () => {
       'OTEL_METRIC_EXPORT_INTERVAL is "often"; allowed: a number from 1 to 3600000',
     ]);
     expect(problems(wrong)).toEqual([]);
+  });
+
+  test('is refused where the exporters would leave out what is said of headers, files, time and compression', () => {
+    const headers = 'allowed: NAME=VALUE, with commas between, percent-encoded';
+    const wrong = {
+      OTEL_EXPORTER_OTLP_TIMEOUT: '-5',
+      OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: 'abc',
+      OTEL_EXPORTER_OTLP_COMPRESSION: 'zip',
+      OTEL_EXPORTER_OTLP_HEADERS: 'sesame',
+      OTEL_EXPORTER_OTLP_CERTIFICATE: '/nowhere/sesame.pem',
+      OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY: '-----BEGIN PRIVATE KEY----- sesame',
+    };
+    const found = problems({ ...ENDPOINT, ...wrong });
+    expect(found.toSorted()).toEqual([
+      'OTEL_EXPORTER_OTLP_CERTIFICATE is not readable (ENOENT); allowed: the path of a file',
+      'OTEL_EXPORTER_OTLP_COMPRESSION is "zip"; allowed: gzip, none',
+      `OTEL_EXPORTER_OTLP_HEADERS is not usable; ${headers}`,
+      'OTEL_EXPORTER_OTLP_LOGS_CLIENT_KEY is not readable (ENOENT); allowed: the path of a file',
+      'OTEL_EXPORTER_OTLP_TIMEOUT is "-5"; allowed: a number from 1 to 3600000',
+      'OTEL_EXPORTER_OTLP_TRACES_TIMEOUT is "abc"; allowed: a number from 1 to 3600000',
+    ]);
+    const unusable = ['=sesame', 'name=', 'name=%zz', 'a name=sesame', 'name=a%0Ab', 'name=a;b', 'a=b,sesame'];
+    for (const each of unusable) {
+      const refused = [`OTEL_EXPORTER_OTLP_METRICS_HEADERS is not usable; ${headers}`];
+      expect([each, problems({ ...ENDPOINT, OTEL_EXPORTER_OTLP_METRICS_HEADERS: each })]).toEqual([each, refused]);
+    }
+    const right = {
+      OTEL_EXPORTER_OTLP_TIMEOUT: '5000',
+      OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic c2VzYW1l==, x-tenant = a%3Bb,',
+      OTEL_EXPORTER_OTLP_CERTIFICATE: fileURLToPath(import.meta.url),
+    };
+    expect(problems({ ...ENDPOINT, ...right })).toEqual([]);
   });
 
   test('shows no secret of a URL that is refused', () => {

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { ConfigError } from './config-error.ts';
 import { isPlainUrl } from './plain-url.ts';
 
@@ -15,7 +17,10 @@ const SAMPLERS = [
 ] as const;
 export type SamplerName = (typeof SAMPLERS)[number];
 
-/** What is sent by OTLP, and where. Headers and certificates the exporters read themselves, so that no secret is here. */
+/**
+ * What is sent by OTLP, and where. The exporters read their own headers, certificates, timeout and compression, so that no secret is
+ * here, and leave out in silence what cannot be: it is only looked at here.
+ */
 export interface OtlpConfig {
   /** A signal that is absent is not sent. */
   urls: Partial<Record<Signal, string>>;
@@ -27,7 +32,7 @@ export interface OtlpConfig {
 }
 
 const DEFAULT_INTERVAL_MS = 60_000;
-const LONGEST_INTERVAL_MS = 3_600_000;
+const LONGEST_MS = 3_600_000;
 
 /**
  * By the standard variables of OpenTelemetry. `endpoint`: of all signals; one may have another. undefined: nothing is sent. Throws a
@@ -45,7 +50,7 @@ export function otlpConfig(endpoint: string | undefined, env: NodeJS.ProcessEnv)
   // Without a parent nothing is traced unless that is asked for: an acquire takes less time than a span of it.
   const sampler = variables.oneOf('OTEL_TRACES_SAMPLER', SAMPLERS) ?? 'parentbased_always_off';
   const ratio = variables.number('OTEL_TRACES_SAMPLER_ARG', 0, 1) ?? 1;
-  const metricIntervalMs = variables.number('OTEL_METRIC_EXPORT_INTERVAL', 1, LONGEST_INTERVAL_MS);
+  const metricIntervalMs = variables.number('OTEL_METRIC_EXPORT_INTERVAL', 1, LONGEST_MS);
   if (variables.problems.length > 0) throw new ConfigError(variables.problems);
   return { urls, sampler, ratio, metricIntervalMs: metricIntervalMs ?? DEFAULT_INTERVAL_MS };
 }
@@ -55,8 +60,12 @@ function urlOf(signal: Signal, endpoint: string | undefined, variables: Variable
   const own = variables.url(`OTEL_EXPORTER_OTLP_${name}_ENDPOINT`);
   const url = own ?? (endpoint === undefined ? undefined : `${endpoint}/v1/${signal}`);
   if (url === undefined || variables.oneOf(`OTEL_${name}_EXPORTER`, ['otlp', 'none']) === 'none') return undefined;
-  for (const variable of ['OTEL_EXPORTER_OTLP_PROTOCOL', `OTEL_EXPORTER_OTLP_${name}_PROTOCOL`]) {
-    variables.oneOf(variable, ['http/protobuf']);
+  for (const prefix of ['OTEL_EXPORTER_OTLP', `OTEL_EXPORTER_OTLP_${name}`]) {
+    variables.oneOf(`${prefix}_PROTOCOL`, ['http/protobuf']);
+    variables.oneOf(`${prefix}_COMPRESSION`, ['gzip', 'none']);
+    variables.number(`${prefix}_TIMEOUT`, 1, LONGEST_MS);
+    variables.headers(`${prefix}_HEADERS`);
+    for (const file of ['CERTIFICATE', 'CLIENT_CERTIFICATE', 'CLIENT_KEY']) variables.file(`${prefix}_${file}`);
   }
   return url;
 }
@@ -98,11 +107,41 @@ class Variables {
     return undefined;
   }
 
+  /** What they are is not shown: they are secret. */
+  headers(name: string): void {
+    const pairs = (this.#text(name) ?? '').split(',').filter((pair) => pair.trim() !== '');
+    if (!pairs.every(isHeader)) this.#refuse(name, 'not usable', 'NAME=VALUE, with commas between, percent-encoded');
+  }
+
+  /** Its path is not shown either, lest it be the key itself. */
+  file(name: string): void {
+    const path = this.#text(name);
+    if (path === undefined) return;
+    try {
+      readFileSync(path);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      this.#refuse(name, `not readable (${code})`, 'the path of a file');
+    }
+  }
+
   #text(name: string): string | undefined {
     return this.#env[name]?.trim() || undefined;
   }
 
   #refuse(name: string, shown: string, allowed: string): void {
     this.#problems.add(`${name} is ${shown}; allowed: ${allowed}`);
+  }
+}
+
+/** As exporters take it, which leave out what is not so, and would cut a value at a semicolon. */
+function isHeader(pair: string): boolean {
+  const [, name = '', value = ''] = /^([^=;]+)=([^;]+)$/.exec(pair) ?? [];
+  try {
+    validateHeaderName(decodeURIComponent(name.trim()));
+    validateHeaderValue(name, decodeURIComponent(value.trim()));
+    return value.trim() !== '';
+  } catch {
+    return false;
   }
 }
