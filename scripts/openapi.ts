@@ -184,6 +184,7 @@ const PAGES: Record<string, Schema> = {
       description: 'In the text format of Prometheus.',
       content: { 'text/plain': { schema: { type: 'string' } } },
     },
+    500: json('The store gives no figures.', { $ref: '#/components/schemas/Error' }),
   }),
 };
 
