@@ -84,7 +84,7 @@ describe.skipIf(missing.length > 0)('against a real Prometheus that scrapes a re
     prometheus = spawn('prometheus', [`--config.file=${config}`, storage, `--web.listen-address=127.0.0.1:${port}`], {
       stdio: 'ignore',
     });
-    const patience = { interval: 50 };
+    const patience = { timeout: 60_000, interval: 50 };
     await vi.waitFor(async () => expect((await fetch(`${url}/-/ready`)).status).toBe(200), patience);
     await vi.waitFor(async () => expect(await ask('keybalancer_start_time_seconds')).not.toEqual([]), patience);
     // Once, so that an alert has to see the first of everything.
