@@ -14,7 +14,7 @@ import { expectedAnswer, type FakeGemini, startFakeGemini } from '../fake-gemini
 import { apiKeys } from '../support/orders.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { tempDir } from '../support/temp-dir.ts';
-import { endings, MODEL } from './balancers.ts';
+import { endings, MODEL, serve } from './balancers.ts';
 import { warned } from './scripted-balancer.ts';
 
 const [ONE, OWN] = apiKeys(2) as [string, string];
@@ -152,10 +152,10 @@ test('what takes no key waits for a balancer that is restarted, too, and a watch
   const dataDir = tempDir();
   const file = join(tempDir(), 'keys.txt');
   await writeFile(file, `${OWN}\n`);
-  const server = await ServerProcess.start({ dataDir });
-  const { balancer } = await client(server.grpc, {});
+  const server = await serve(dataDir);
+  const { balancer } = await client(`unix:${join(dataDir, 'keybalancer.sock')}`, {});
   await balancer.getStats();
-  await server.kill();
+  await server.drain();
   const waiting = Promise.all([
     balancer.addKey(ONE),
     balancer.importKeysFromFile(file),
@@ -163,7 +163,7 @@ test('what takes no key waits for a balancer that is restarted, too, and a watch
     balancer.getMemoryUsage(),
     balancer.watchHealth()[Symbol.asyncIterator]().next(),
   ]);
-  await ServerProcess.start({ dataDir, grpc: server.grpc });
+  await serve(dataDir);
   const [isNew, summary, , , { done }] = await waiting;
   expect({ isNew, imported: summary.new, done }).toEqual({ isNew: true, imported: 1, done: false });
 });
