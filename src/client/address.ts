@@ -16,16 +16,17 @@ const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[(?:::1|(?:0{1,4}:){7}0{0,3
 /** More than anybody has; each has a channel of its own. */
 const MOST_ADDRESSES = 64;
 
-export function parseAddress(address: string): Address {
-  if (typeof address !== 'string') throw invalidOption('address', `a ${typeof address}`, ALLOWED);
+/** `name` is what errors call it. */
+export function parseAddress(address: string, name = 'address'): Address {
+  if (typeof address !== 'string') throw invalidOption(name, `a ${typeof address}`, ALLOWED);
   if (address.startsWith('unix:')) {
     const path = address.slice('unix:'.length).replace(/^\/\/(?=\/)/, '');
-    if (path === '' || path.includes('\0')) throw refused(address);
+    if (path === '' || path.includes('\0')) throw refused(name, address);
     const absolute = resolve(path);
     return { text: `unix:${absolute}`, target: `unix:${absolute}`, local: true };
   }
   const [, host, port] = HOST_AND_PORT.exec(address) ?? [];
-  if (host === undefined || Number(port) < 1 || Number(port) > 65_535) throw refused(address);
+  if (host === undefined || Number(port) < 1 || Number(port) > 65_535) throw refused(name, address);
   return { text: address, target: `dns:${address}`, local: LOOPBACK.test(host) };
 }
 
@@ -35,15 +36,15 @@ export function addressList(text: string): string[] {
 }
 
 /** One address, or several in the order in which they are tried; never none. */
-export function parseAddresses(address: string | readonly string[]): Address[] {
-  if (!Array.isArray(address)) return [parseAddress(address as string)];
+export function parseAddresses(address: string | readonly string[], name = 'address'): Address[] {
+  if (!Array.isArray(address)) return [parseAddress(address as string, name)];
   if (address.length < 1 || address.length > MOST_ADDRESSES) {
-    throw invalidOption('address', `a list of ${address.length}`, `1 to ${MOST_ADDRESSES} of ${ALLOWED}`);
+    throw invalidOption(name, `a list of ${address.length}`, `1 to ${MOST_ADDRESSES} of ${ALLOWED}`);
   }
-  const parsed = (address as readonly string[]).map(parseAddress);
+  const parsed = (address as readonly string[]).map((each) => parseAddress(each, name));
   return parsed.filter(({ target }, index) => parsed.findIndex((other) => other.target === target) === index);
 }
 
-function refused(address: string): Error {
-  return invalidOption('address', JSON.stringify(address.slice(0, 80)), ALLOWED);
+function refused(name: string, address: string): Error {
+  return invalidOption(name, JSON.stringify(address.slice(0, 80)), ALLOWED);
 }

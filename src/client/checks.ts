@@ -71,6 +71,27 @@ export function texts(name: string, value: readonly string[] | undefined): strin
   throw invalidOption(name, Array.isArray(value) ? 'a list of other things' : shownType(value), 'a list of texts');
 }
 
+export function flag(name: string, value: boolean | undefined): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value;
+  throw invalidOption(name, shownType(value), 'true or false');
+}
+
+/** Its values may be secrets, and are not shown. */
+export function record(name: string, value: unknown): void {
+  if (value === undefined || (typeof value === 'object' && value !== null && !Array.isArray(value))) return;
+  throw invalidOption(name, shownType(value), 'an object');
+}
+
+/** As the balancer names its pools. */
+export function poolName(name: string, value: string | undefined): void {
+  if (text(name, value) === undefined || /^[a-z][a-z0-9-]{0,62}$/.test(value!)) return;
+  throw invalidOption(
+    name,
+    JSON.stringify(value!.slice(0, 80)),
+    'a lower-case letter, then up to 62 of a-z, 0-9 and -',
+  );
+}
+
 export function signal(value: AbortSignal | undefined): AbortSignal | undefined {
   if (value === undefined || value instanceof AbortSignal) return value;
   throw invalidOption('signal', shownType(value), 'an AbortSignal');

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { addressList } from './address.ts';
+import { addressList, parseAddresses } from './address.ts';
 import { shownType } from './checks.ts';
 import { invalidOption } from './errors.ts';
 
@@ -26,7 +26,11 @@ export function placeOf(
   if (address !== undefined) return { address };
   if (dataDir === '') throw invalidOption('dataDir', 'empty', 'the path of a directory');
   if (dataDir !== undefined) return { dataDir: resolve(dataDir) };
-  if (env.KEYBALANCER_ADDRESS) return { address: addressList(env.KEYBALANCER_ADDRESS) };
+  if (env.KEYBALANCER_ADDRESS) {
+    const addresses = addressList(env.KEYBALANCER_ADDRESS);
+    parseAddresses(addresses, 'KEYBALANCER_ADDRESS');
+    return { address: addresses };
+  }
   return { dataDir: resolve(env.KEYBALANCER_DATA_DIR || defaultDataDir(env)) };
 }
 

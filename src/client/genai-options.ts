@@ -1,5 +1,5 @@
 import type { HttpOptions } from '@google/genai';
-import { fn, LONGEST_TIMER_MS, number, refuseUnknown, shownType, text } from './checks.ts';
+import { fn, LONGEST_TIMER_MS, number, record, refuseUnknown, shownType, text } from './checks.ts';
 import { checkBaseUrl } from './config.ts';
 import { invalidOption, type KeyBalancerError } from './errors.ts';
 import type { GenAIOptions, LeasedGenAIOptions } from './leased-genai.ts';
@@ -31,11 +31,19 @@ export function checkGenAI(genai: GenAIOptions | undefined, known: readonly stri
   }
   const rest = Object.entries(given).filter(([name]) => name !== 'vertexai' && !NOT_FOR_LEASES.includes(name));
   refuseUnknown(Object.fromEntries(rest), known, 'genai');
+  text('genai.apiVersion', genai.apiVersion);
   const { httpOptions } = genai;
   if (httpOptions === undefined) return;
   refuseUnknown(httpOptions, HTTP_OPTIONS, 'genai.httpOptions');
+  const { apiVersion, baseUrl, extraBody, fetch, headers, timeout } = httpOptions;
+  text('genai.httpOptions.apiVersion', apiVersion);
+  record('genai.httpOptions.extraBody', extraBody);
+  record('genai.httpOptions.headers', headers);
+  for (const [name, value] of Object.entries(headers ?? {})) {
+    if (typeof value === 'string') continue;
+    throw invalidOption(`genai.httpOptions.headers["${name}"]`, shownType(value), 'a text');
+  }
   refuseOwnWays(httpOptions, 'genai.httpOptions');
-  const { baseUrl, fetch, timeout } = httpOptions;
   if (baseUrl !== undefined) checkBaseUrl('genai.httpOptions.baseUrl', baseUrl);
   if (fetch !== undefined) fn('genai.httpOptions.fetch', fetch);
   number('genai.httpOptions.timeout', timeout, 0, LONGEST_TIMER_MS);

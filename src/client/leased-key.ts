@@ -9,7 +9,7 @@ import {
   type RetryAdvice,
 } from '../gen/keybalancer/v1/keybalancer_pb.ts';
 import type { Balancer } from './balancer.ts';
-import { number } from './checks.ts';
+import { number, refuseUnknown } from './checks.ts';
 import type { ClientEvent } from './events.ts';
 import { classOf } from './genai/retries.ts';
 import { HeldLease } from './held-lease.ts';
@@ -33,6 +33,8 @@ export interface Usage {
   /** Those of inputTokens that came from a cache. */
   cachedTokens?: number | undefined;
 }
+
+const USAGE = ['inputTokens', 'outputTokens', 'cachedTokens'];
 
 /** How a failed call is judged, and what to do next. */
 export interface Judgement {
@@ -123,7 +125,9 @@ class HeldKey implements LeasedKey {
     return this.#lease.apiKey;
   }
 
-  async succeeded({ inputTokens = 0, outputTokens = 0, cachedTokens = 0 }: Usage = {}): Promise<void> {
+  async succeeded(told: Usage = {}): Promise<void> {
+    refuseUnknown(told, USAGE, 'usage');
+    const { inputTokens = 0, outputTokens = 0, cachedTokens = 0 } = told;
     const usage = {
       inputTokens: tokens('inputTokens', inputTokens),
       outputTokens: tokens('outputTokens', outputTokens),

@@ -1,5 +1,16 @@
 import type { AwayOption } from './away-policy.ts';
-import { LONGEST_MS, MOST_CACHED, number, refuseUnknown, shownType, signal, text, whole } from './checks.ts';
+import {
+  flag,
+  LONGEST_MS,
+  MOST_CACHED,
+  number,
+  poolName,
+  refuseUnknown,
+  shownType,
+  signal,
+  text,
+  whole,
+} from './checks.ts';
 import { geminiBaseUrlOf, vertexVariables } from './config.ts';
 import type { CredentialOptions } from './credentials.ts';
 import { invalidOption } from './errors.ts';
@@ -120,7 +131,8 @@ export function clientSettings(options: KeyBalancerOptions): ClientSettings {
     );
   }
   for (const each of address) text('address', each);
-  for (const name of ['dataDir', 'pool'] as const) text(name, options[name]);
+  text('dataDir', options.dataDir);
+  poolName('pool', options.pool);
   checkGenAI(options.genai);
   const {
     pool = '',
@@ -147,16 +159,13 @@ export function clientSettings(options: KeyBalancerOptions): ClientSettings {
     },
     options,
   );
-  if (autoSuccess !== undefined && typeof autoSuccess !== 'boolean') {
-    throw invalidOption('autoSuccess', shownType(autoSuccess), 'true or false');
-  }
   return {
     call: { ...call, signal: undefined },
     away: checkedAway(away),
     retryBudget: number('retryBudget', retryBudget, 0.2, 1),
     maxProjects: maxProjects === undefined ? undefined : whole('maxProjects', maxProjects, 1, 64),
     cacheSize: cacheSize === undefined ? undefined : whole('cacheSize', cacheSize, 1, MOST_CACHED),
-    autoSuccess,
+    autoSuccess: flag('autoSuccess', autoSuccess),
     credentials: { ...(tls !== undefined && { tls }), ...(token !== undefined && { token }) },
   };
 }

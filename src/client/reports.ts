@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { clearTimeout, setTimeout } from 'node:timers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ReportResultRequestSchema, ReportResultResponse } from '../gen/keybalancer/v1/keybalancer_pb.ts';
@@ -13,6 +14,8 @@ export interface ReportsOptions {
   patienceMs?: number;
   /** Reports that may wait for a balancer that is away; more are lost. Default 10,000. */
   mostWaiting?: number;
+  /** Shortest time between two words on reports that were lost, in milliseconds. Default 60,000. */
+  tellMs?: number;
 }
 
 /** A server that is frozen answers nothing; the report is then sent again. */
@@ -27,13 +30,18 @@ export class Reports {
   readonly #patienceMs: number;
   readonly #mostWaiting: number;
   readonly #pending = new Set<Promise<unknown>>();
+  readonly #tellMs: number;
   #waiting = 0;
   #lost = 0;
+  /** Of the lost, those that were told of. */
+  #told = 0;
+  #telling: NodeJS.Timeout | undefined;
 
-  constructor(balancer: Balancer, { patienceMs = 30_000, mostWaiting = 10_000 }: ReportsOptions = {}) {
+  constructor(balancer: Balancer, { patienceMs = 30_000, mostWaiting = 10_000, tellMs = 60_000 }: ReportsOptions = {}) {
     this.#balancer = balancer;
     this.#patienceMs = patienceMs;
     this.#mostWaiting = mostWaiting;
+    this.#tellMs = tellMs;
   }
 
   /** Never rejects; undefined: it is lost. `relaxed`: nobody waits for its answer, so it may wait for company. */
@@ -46,9 +54,10 @@ export class Reports {
     while (this.#pending.size > 0) await Promise.all(this.#pending);
   }
 
-  /** Says how many were lost, if more than the one that was told of. */
+  /** Says how many were lost, if more than was told. */
   close(): void {
-    if (this.#lost > 1) warn(`${this.#lost} reports were lost; their leases ended by their time limit`);
+    clearTimeout(this.#telling);
+    this.#tell();
   }
 
   #track<T>(sending: Promise<T>): Promise<T> {
@@ -75,8 +84,22 @@ export class Reports {
 
   #lose(error: unknown, keyId: string): undefined {
     this.#lost++;
+    if (this.#lost === 1) {
+      this.#told = 1;
+      warn(`a report on key ${keyId} was lost: ${(error as Error).message}`);
+    }
     // Thousands may be lost together: they are told of by their number.
-    if (this.#lost === 1) warn(`a report on key ${keyId} was lost: ${(error as Error).message}`);
+    this.#telling ??= setTimeout(() => {
+      this.#telling = undefined;
+      this.#tell();
+    }, this.#tellMs).unref();
+    return undefined;
+  }
+
+  #tell(): void {
+    if (this.#lost === this.#told) return;
+    this.#told = this.#lost;
+    warn(`${this.#lost} reports were lost; their leases ended by their time limit`);
   }
 }
 

@@ -142,6 +142,37 @@ test.each([
   );
 });
 
+test.each<[object, string]>([
+  [{ pool: 'bad pool!' }, 'pool is "bad pool!"; allowed: a lower-case letter'],
+  [{ autoSuccess: 1 }, 'autoSuccess is a number; allowed: true or false'],
+  [{ genai: { apiVersion: 5 } }, 'genai.apiVersion is a number; allowed: a text'],
+  [{ genai: { httpOptions: { headers: 'x' } } }, 'genai.httpOptions.headers is a string; allowed: an object'],
+  [{ genai: { httpOptions: { headers: { a: 1 } } } }, 'genai.httpOptions.headers["a"] is a number; allowed: a text'],
+  [{ genai: { httpOptions: { extraBody: 5 } } }, 'genai.httpOptions.extraBody is a number; allowed: an object'],
+])('an option of another kind is refused as the client is made: %j', (options, message) => {
+  expect(made({ address: ADDRESS, ...options }).message).toContain(message);
+});
+
+test.each([
+  [{ kinds: 5 }, 'kinds is a number; allowed: a list of HealthEventKind'],
+  [{ kinds: ['KEY_CHANGED'] }, 'kinds[0] is a string; allowed: a whole number'],
+  [{ skipSnapshot: 'yes' }, 'skipSnapshot is a string; allowed: true or false'],
+])('so is one of a watch, as it begins: %j', async (options, message) => {
+  await using balancer = createKeyBalancer({ address: ADDRESS });
+  const watch = balancer.watchHealth(options as object)[Symbol.asyncIterator]();
+  expect((await rejectionOf(() => watch.next())).message).toContain(message);
+});
+
+test('usage that is misspelt is refused, and the lease can still be reported', async () => {
+  vi.stubEnv('KEYBALANCER_MASTER_KEY', '00'.repeat(32));
+  const { wrapper } = await bench({ dataDir: tempDir() }, { [ONE]: {} });
+  const key = await wrapper.lease();
+  const error = await rejectionOf(() => key.succeeded({ inputToken: 5 } as object));
+  expect(error.message).toMatch(/^option "inputToken" is unknown; .*did you mean "inputTokens"\?$/);
+  await key.succeeded();
+  expect(await endings(wrapper)).toEqual({ acquired: 1, succeeded: 1 });
+});
+
 describe('where the balancer is', () => {
   test('both address and dataDir are refused', () => {
     expect(made({ address: ADDRESS, dataDir: '/x' }).message).toMatch(
@@ -164,6 +195,11 @@ describe('where the balancer is', () => {
     [{ tls: { cert: '/nowhere/cert.pem' } }, 'tls is a cert without its key'],
   ])('and what is shown to it, too: %j', (options, message) => {
     expect(made({ address: ADDRESS, ...options }).message).toContain(message);
+  });
+
+  test.each(['localhost', '127.0.0.1:1,,', '127.0.0.1:1,x'])('one of the environment, by its variable: %s', (list) => {
+    vi.stubEnv('KEYBALANCER_ADDRESS', list);
+    expect(made({}).message).toMatch(/^KEYBALANCER_ADDRESS is /);
   });
 
   test.each([

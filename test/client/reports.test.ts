@@ -46,6 +46,22 @@ test('reports wait for a balancer that is away, as many as may; the rest are los
   await expect.poll(() => warnings.at(-1)).toMatch(/^3 reports were lost/);
 });
 
+test('reports that are lost later are told of by their number, though nobody closes', async () => {
+  const warnings = warned();
+  const reports = new Reports(new Desk().balancer, { mostWaiting: 0, tellMs: 1 });
+  const lose = async (count: number) => {
+    for (let lost = 0; lost < count; lost++) await reports.send({ leaseId: 'a', outcome: Outcome.SUCCESS }, 'key');
+  };
+  await lose(1);
+  await expect.poll(() => warnings).toEqual(['a report on key key was lost: away']);
+  await lose(3);
+  await expect.poll(() => warnings.at(-1)).toMatch(/^4 reports were lost/);
+  const { length } = warnings;
+  reports.close();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(warnings).toHaveLength(length);
+});
+
 test('a report that is refused is not sent again', async () => {
   let sent = 0;
   const refusing = {
