@@ -94,6 +94,7 @@ describe('CSV', () => {
       `${KEY},2,me,1,more`,
       `"${KEY}"x,2,me,1`,
       `${OTHER},2,me,1`,
+      `key=AQ.test-key-000009,2,me,1`,
     ].join('\n');
     expect(await found('csv', text)).toEqual({
       keys: [{ line: 10, apiKey: OTHER, weight: 2, tier: 1 }],
@@ -103,6 +104,7 @@ describe('CSV', () => {
         { line: 7, problem: 'tier is another text; allowed: a whole number, 0 to 9' },
         { line: 8, problem: 'it has 5 fields, where the first line names 4' },
         { line: 9, problem: 'it is no CSV: look at its quotes' },
+        { line: 11, problem: 'something stands before or behind the key' },
       ],
       ignored: ['owner'],
     });

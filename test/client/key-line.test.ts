@@ -13,8 +13,6 @@ test.each([
   ['AQ.test-key-000001:Infinity', 'AQ.test-key-000001', Infinity],
   ['AQ.test-key-000001:-inf', 'AQ.test-key-000001', -Infinity],
   ['AQ.test:key:3', 'AQ.test:key', 3],
-  ['AQ.test:key', 'AQ.test:key', undefined],
-  ['AQ.test-key-000001 # mine', 'AQ.test-key-000001 # mine', undefined],
 ])('%j is a key with or without a weight', (line, apiKey, weight) => {
   expect(readKeyLine(line)).toEqual({ key: { apiKey, ...(weight !== undefined && { weight }) } });
 });
@@ -40,6 +38,27 @@ test.each([
   const read = readKeyLine(line);
   expect(read).toEqual({ problem: expect.stringContaining('looks like CSV, JSON or .env') });
   expect(JSON.stringify(read)).not.toContain('AQ.');
+});
+
+const REAL = 'AIzaSyFAKE000000000000000000';
+
+test.each([
+  `${REAL};2`,
+  `${REAL}#c`,
+  `-${REAL}`,
+  `key=${REAL}`,
+  `Bearer ${REAL}`,
+  `Bearer:${REAL}`,
+  `https://x?key=${REAL}`,
+  `https://x/${REAL}:1`,
+  `${REAL}:2:3`,
+  `${REAL}:high`,
+  `${REAL} ${REAL}`,
+  'AQ.test-key-000001 # mine',
+])('%j holds more than a key and its weight', (line) => {
+  const read = readKeyLine(line);
+  expect(read).toEqual({ problem: expect.stringContaining('; allowed: KEY or KEY:WEIGHT') });
+  expect(JSON.stringify(read)).not.toMatch(/FAKE|AQ\./);
 });
 
 test.each(['aBc=', 'ABC==', 'AQ.test=key'])('%j may be a key', (line) => {

@@ -1,6 +1,6 @@
 import { shownType } from '../checks.ts';
 import type { KeyOfFile } from './key-entry.ts';
-import { readKeyLine } from './key-line.ts';
+import { NOT_ALONE, readKeyLine, standsAlone } from './key-line.ts';
 
 /** A field that cannot be; its message says why and never quotes a text, which may be a key in the wrong place. */
 class FieldProblem extends Error {}
@@ -51,7 +51,8 @@ export function readFields(fields: Iterable<readonly [string, unknown]>): { key:
     throw error;
   }
   const { apiKey = '' } = key;
-  return apiKey === '' ? { problem: 'there is no key' } : { key: { ...key, apiKey } };
+  if (apiKey === '') return { problem: 'there is no key' };
+  return standsAlone(apiKey) ? { key: { ...key, apiKey } } : { problem: NOT_ALONE };
 }
 
 /** A value of JSON: KEY or KEY:WEIGHT as a text, or an object with the fields of a key. undefined: it says nothing. */
