@@ -10,8 +10,10 @@ const SERVICE = 'keybalancer.v1.KeyBalancerService';
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = '00f067aa0ba902b7';
 const traced = (flags = '01') => ({ traceparent: `00-${TRACE}-${PARENT}-${flags}` });
-/** An answer is waited for so long, in milliseconds, and metrics are sent so often. */
-const SOON = { OTEL_EXPORTER_OTLP_TIMEOUT: '400', OTEL_METRIC_EXPORT_INTERVAL: '200' };
+/** Metrics are sent so often, in milliseconds. */
+const SOON = { OTEL_METRIC_EXPORT_INTERVAL: '200' };
+/** A collector that may not answer is waited for so long. */
+const IMPATIENT = { OTEL_EXPORTER_OTLP_TIMEOUT: '400' };
 
 function serve(env: Record<string, string>, more: Partial<ServeOptions> = {}): Promise<ServerProcess> {
   return ServerProcess.start({ dataDir: tempDir(), http: '127.0.0.1:0', env: { ...SOON, ...env }, ...more });
@@ -177,7 +179,7 @@ test.each<[string, Mood | 'down']>([
     const collector = await Collector.start();
     if (mood === 'down') await collector.stop();
     else collector.mood = mood;
-    const server = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+    const server = await serve({ ...IMPATIENT, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
     const signals = () =>
       lines(server, WARNING)
         .map(({ signal }) => signal)
@@ -196,7 +198,7 @@ test.each<[string, Mood | 'down']>([
 test('a collector that comes back gets what is new, and the log says so', async () => {
   const collector = await Collector.start();
   collector.mood = 403;
-  const server = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+  const server = await serve({ ...IMPATIENT, OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
   await expect.poll(() => lines(server, WARNING).some(({ signal }) => signal === 'metrics')).toBe(true);
   collector.mood = 'takes';
   await expect.poll(() => lines(server, 'telemetry is sent again').map(({ signal }) => signal)).toContain('metrics');
