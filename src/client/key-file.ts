@@ -91,9 +91,11 @@ export async function importEntries(
 ): Promise<void> {
   const batches = new Map<string, Batch>();
   const missingPools = new Map<string, string>();
+  // The balancer tells a key that comes twice in one call; in two it would check it twice, or update it twice.
+  const taken = options.validateOnly || options.onConflict === 'update' ? new SeenKeys() : undefined;
   const flush = async (pool: string, { keys }: Batch): Promise<void> => {
     batches.delete(pool);
-    await importBatch(balancer, pool, keys, options, summary).catch((error) => {
+    await importBatch(balancer, pool, keys, options, summary, taken).catch((error) => {
       // A pool that the file names is a matter of the lines that name it.
       if (options.pool || error.reason !== 'POOL_NOT_FOUND') throw error;
       const reason = missingPool(error);
@@ -102,7 +104,6 @@ export async function importEntries(
     });
     options.onProgress?.(summary);
   };
-  const seen = options.validateOnly ? new SeenKeys() : undefined;
   for await (const entries of parts) {
     for (const entry of entries) {
       if ('problem' in entry) {
@@ -114,12 +115,6 @@ export async function importEntries(
       const missing = missingPools.get(pool);
       if (missing !== undefined) {
         reject(summary, line, missing);
-        continue;
-      }
-      // The balancer remembers nothing of keys that were only checked.
-      if (seen?.meet(key.apiKey)) {
-        summary.skipped++;
-        await options.onResults?.([{ line, result: 'skipped' }]);
         continue;
       }
       const batch = batches.get(pool) ?? { keys: [], bytes: 0 };
@@ -167,22 +162,25 @@ async function importBatch(
   entries: Batch['keys'],
   { source = '', onConflict = 'keep', validateOnly = false, signal, onResults }: EntryOptions,
   summary: ImportSummary,
+  taken: SeenKeys | undefined,
 ): Promise<void> {
-  const keys = entries.map(({ key }) => key);
+  const repeated = new Set(entries.filter(({ key }) => taken?.has(key.apiKey)));
+  const keys = entries.filter((entry) => !repeated.has(entry)).map(({ key }) => key);
   const conflict = onConflict === 'update' ? ImportConflict.UPDATE : ImportConflict.KEEP;
-  const response = await balancer.keyBalancer.importKeys(
-    { pool, source, keys, onConflict: conflict, validateOnly },
-    { signal },
-  );
+  const request = { pool, source, keys, onConflict: conflict, validateOnly };
+  const answers = keys.length === 0 ? [] : (await balancer.keyBalancer.importKeys(request, { signal })).results;
   const results: { line: number; result: ImportResult }[] = [];
-  for (const [index, each] of response.results.entries()) {
-    const line = entries[index]?.line ?? 0;
-    const result = resultOf(each);
+  let answered = 0;
+  for (const entry of entries) {
+    const { line, key } = entry;
+    const answer = repeated.has(entry) ? undefined : answers[answered++];
+    const result = answer === undefined ? 'skipped' : resultOf(answer);
     if (result === undefined) {
       // The index in the request means nothing to whoever reads line numbers.
-      reject(summary, line, (each.error?.message ?? 'refused').replace(/\bkeys\[\d+\]\.?/g, ''));
+      reject(summary, line, (answer?.error?.message ?? 'refused').replace(/\bkeys\[\d+\]\.?/g, ''));
       continue;
     }
+    taken?.add(key.apiKey);
     summary[result]++;
     results.push({ line, result });
   }

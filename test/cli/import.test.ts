@@ -109,7 +109,7 @@ test('a check says line by line what would be new, updated or skipped, also over
   const rest = Array.from({ length: 2_100 }, (_, n) => `${key(100 + n)},1`);
   const file = at.file(
     'keys.csv',
-    ['key,weight', `${key(1)},2`, `${key(2)},1`, `${key(3)},x`, ...rest, `${key(100)},1`].join('\n'),
+    ['key,weight', `${key(1)},2`, `${key(2)},1`, `${key(3)},x`, ...rest, `${key(100)},1`, `${key(2199)},1`].join('\n'),
   );
   const dry = await cliHere(['import', file, '--dry-run', '--on-conflict', 'update', '--source', 'imported'], {
     env: at.env,
@@ -119,9 +119,14 @@ test('a check says line by line what would be new, updated or skipped, also over
   expect(lines).toContain('line 3: there already, or repeated');
   expect(lines).toContain('line 5: new');
   expect(lines).toContain('line 2105: there already, or repeated');
+  expect(lines.slice(0, -1).map((line) => Number(/\d+/.exec(line)))).toEqual([
+    2,
+    3,
+    ...Array.from({ length: 2_102 }, (_, n) => n + 5),
+  ]);
   expect(lines.filter((line) => line.endsWith(': new'))).toHaveLength(2_100);
   expect(lines.at(-1)).toBe(
-    'checked for pool default, nothing changed: 2100 new, 1 updated, 2 there already or repeated, 1 rejected',
+    'checked for pool default, nothing changed: 2100 new, 1 updated, 3 there already or repeated, 1 rejected',
   );
   expect(dry.stderr).toBe(
     'keybalancer: line 4: --weight is another text; allowed: a number\nkeybalancer: 1 line rejected\n',

@@ -106,6 +106,23 @@ test('a check changes nothing', async () => {
   expect((await to.keyAdmin.listKeys({})).totalSize).toBe(0n);
 });
 
+test('of a key that comes twice the first line that will do counts, however far the other is', async () => {
+  const to = await balancer();
+  const update = async (validateOnly = false) => {
+    const lines = [`${ONE}:0`, `${ONE}:2`, `${ONE}:3`, ...apiKeys(2_500).slice(3), `${ONE}:4`, `${TWO}:5`];
+    const { rejections, ignored, ...counts } = await importKeyStream(to, Readable.from(lines.map((l) => `${l}\n`)), {
+      onConflict: 'update',
+      validateOnly,
+    });
+    return counts;
+  };
+  const first = { new: 2_499, updated: 0, skipped: 2, rejected: 1 };
+  expect(await update(true)).toEqual(first);
+  expect(await update()).toEqual(first);
+  expect(await update()).toEqual({ new: 0, updated: 0, skipped: 2_501, rejected: 1 });
+  expect((await to.keyAdmin.listKeys({ pageSize: 1 })).keys).toMatchObject([{ weight: 2 }]);
+});
+
 test('lines that are too long are rejected by number, and never repeated', async () => {
   const long = 'AQ.'.padEnd(5_000_000, 'x');
   const text = Readable.from([`# ${long}\n${ONE}\n${long}\n${long}:2\n${TWO}\n`]);
