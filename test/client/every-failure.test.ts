@@ -217,7 +217,7 @@ function expectedOf({ expected, meets }: Failure): Seen {
   };
 }
 
-describe.concurrent('a failure is judged alike however the SDK shows it, and rests exactly what must rest:', () => {
+describe('a failure is judged alike however the SDK shows it, and rests exactly what must rest:', () => {
   test.for(FAILURES)('$name', async (failure) => {
     const ways = waysToMeet(failure);
     const seen = await Promise.all(ways.map(async (way) => [way.name, await meet(failure, way)] as const));
