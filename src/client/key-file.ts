@@ -32,7 +32,7 @@ export interface ImportOptions {
   labels?: Readonly<Record<string, string>> | undefined;
   /**
    * keep (default): a key that is there already stays as it is. update: its weight, project, source and labels become
-   * what the import says, and what it does not say is 1, "", "" and none.
+   * what the import says, and what it does not say is 1, "", "" and none. Of a key that comes twice the first place counts.
    */
   onConflict?: 'keep' | 'update' | undefined;
   /** Check only, change nothing. */

@@ -7,6 +7,7 @@ import { predecessorEntries } from '../../src/cli/import/easy-gemini-balance.ts'
 import type { KeyEntry } from '../../src/client/key-formats/key-entry.ts';
 import { ErrorClass } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 
+import { startServe } from '../support/cli.ts';
 import { cliHere } from '../support/cli-here.ts';
 import { tempDir } from '../support/temp-dir.ts';
 
@@ -100,7 +101,7 @@ test('row 22: keys, weights, states and usage of easy-gemini-balance are taken o
   expect(taken.stdout.split('\n')).toEqual([
     'imported into pool default: 3 new, 0 updated, 0 there already or repeated, 0 rejected',
     'weights: 1 each; how far outcomes had lowered them is kept as health (--keep-weights takes them as they were)',
-    '1 key out of use there: quarantined, if new here, until Gemini was asked; `test-keys --apply` asks at once',
+    '1 key out of use there: quarantined until Gemini was asked (`test-keys --apply` asks at once); with --verify off disabled until `reset KEY_ID --confirm`',
     '1 import in its history: not taken over',
     '',
   ]);
@@ -143,6 +144,7 @@ test('row 22: keys, weights, states and usage of easy-gemini-balance are taken o
   ]);
   const again = await cliHere(take, { env });
   expect(again).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(' 0 new, 0 updated, 3 there already') });
+  expect(again.stdout).not.toContain('out of use');
   const settled = (all: typeof keys) =>
     all.map(({ etag, weight, source, usage, createTime }) => ({ etag, weight, source, usage, createTime }));
   expect(settled(await listed(env))).toEqual(settled(keys));
@@ -230,7 +232,7 @@ test('whatever stands in its columns is read, or is not known', async () => {
   sourced.run('AQ.long', '', 'x'.repeat(200));
   sourced.run('AQ.sourced', '', 'AIzaSyFAKE000000000000000000');
   const all: KeyEntry[] = [];
-  const predecessor = { keepWeights: false, met: { outOfUse: 0, imports: 0, secretSources: 0 } };
+  const predecessor = { keepWeights: false, met: { outOfUse: new Set<number>(), imports: 0, secretSources: 0 } };
   for await (const entries of predecessorEntries(db, 'keys.db', predecessor)) all.push(...entries);
   expect(all).toEqual([
     {
@@ -272,7 +274,21 @@ test('whatever stands in its columns is read, or is not known', async () => {
     { line: 6, key: expect.objectContaining({ source: 'x'.repeat(128) }) },
     { line: 7, key: expect.not.objectContaining({ source: expect.anything() }) },
   ]);
-  expect(predecessor.met).toEqual({ outOfUse: 0, imports: 0, secretSources: 1 });
+  expect(predecessor.met).toEqual({ outOfUse: new Set(), imports: 0, secretSources: 1 });
+});
+
+test('where Gemini is not asked, a key that was out of use is disabled until it is reset; rows that are rejected are not counted', async () => {
+  const { env, file } = bench();
+  const db = database(file);
+  db.prepare("INSERT INTO api_keys (key, is_available) VALUES ('AQ.no good', 0)").run();
+  db.close();
+  await startServe(env.KEYBALANCER_DATA_DIR!, '--verify', 'off');
+  const taken = await cliHere(['import', '--from-easy-gemini-balance', file], { env });
+  expect(taken).toMatchObject({ exitCode: 4, stdout: expect.stringContaining('\n1 key out of use there: ') });
+  const bad = async () => (await listed(env))[2];
+  expect(await bad()).toMatchObject({ keyId: 'key-00000003', health: { state: 'KEY_STATE_DISABLED_AUTO' } });
+  expect((await cliHere(['reset', 'key-00000003', '--confirm'], { env })).exitCode).toBe(0);
+  expect(await bad()).toMatchObject({ health: { state: 'KEY_STATE_AVAILABLE' } });
 });
 
 test('a key that waits for Gemini goes on waiting, whatever is looked at, copied or written in between', async () => {

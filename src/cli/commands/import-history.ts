@@ -27,7 +27,12 @@ export function define(command: Command, { output }: CommandContext): void {
     .action((options: HistoryOptions) => history(options, output));
   addHelpExamples(command, 'import-history', 'import-history --limit 100 --json').addHelpText(
     'after',
-    '\n--json prints imports, the newest first, each an ImportRecord of the API in protobuf JSON.',
+    [
+      '',
+      'A large import is several here, of 2,000 keys at most and of one pool each, as the server was asked. REJECTED are those that it',
+      'refused; lines that `import` itself could make no key of never came to it.',
+      '--json prints imports, the newest first, each an ImportRecord of the API in protobuf JSON.',
+    ].join('\n'),
   );
 }
 

@@ -32,8 +32,8 @@ const LATEST_MS = 253_402_300_799_000;
 /** How keys of easy-gemini-balance are taken over, and what was met. */
 export interface Predecessor {
   keepWeights: boolean;
-  /** Counted as they are read. */
-  met: { outOfUse: number; imports: number; secretSources: number };
+  /** Gathered as they are read; `outOfUse`: rows. */
+  met: { outOfUse: Set<number>; imports: number; secretSources: number };
 }
 
 /** Its keys, with what became of them, numbered as the rows come. */
@@ -77,7 +77,7 @@ function entryOf(row: Row, line: number, { keepWeights, met }: Predecessor): Key
   if (typeof row.key !== 'string' || row.key === '') return { line, problem: 'there is no key' };
   const weight = typeof row.weight === 'number' ? row.weight : 1;
   const isOutOfUse = row.is_available === 0;
-  if (isOutOfUse) met.outOfUse++;
+  if (isOutOfUse) met.outOfUse.add(line);
   const key: KeyOfFile = {
     apiKey: row.key,
     weight: keepWeights ? weight : 1,

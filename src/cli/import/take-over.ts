@@ -1,5 +1,5 @@
 import { emptySummary } from '../../client/import-summary.ts';
-import { importEntries } from '../../client/key-file.ts';
+import { type EntryOptions, importEntries } from '../../client/key-file.ts';
 import type { ImportCommandOptions } from '../commands/import.ts';
 import { CliError, EXIT } from '../exit-code.ts';
 import type { Output } from '../output.ts';
@@ -12,19 +12,25 @@ import { type ImportSource, runImport } from './run-import.ts';
 export async function takeOver(file: string, options: ImportCommandOptions, output: Output): Promise<void> {
   const { keepWeights = false, dryRun = false } = options;
   checkOptions(options);
-  const predecessor: Predecessor = { keepWeights, met: { outOfUse: 0, imports: 0, secretSources: 0 } };
+  const predecessor: Predecessor = { keepWeights, met: { outOfUse: new Set(), imports: 0, secretSources: 0 } };
+  let suspected = 0;
   const source: ImportSource = {
     name: file,
     place: 'row',
     read: async (importer, importing) => {
       const summary = emptySummary();
-      await withDatabaseCopy(file, (database) =>
-        importEntries(importer, predecessorEntries(database, file, predecessor), importing, summary),
-      );
+      const onResults: EntryOptions['onResults'] = async (results) => {
+        for (const { line, result } of results) if (result === 'new' && predecessor.met.outOfUse.has(line)) suspected++;
+        await importing.onResults?.(results);
+      };
+      await withDatabaseCopy(file, (database) => {
+        const rows = predecessorEntries(database, file, predecessor);
+        return importEntries(importer, rows, { ...importing, onResults }, summary);
+      });
       return summary;
     },
   };
-  await runImport([source], options, output, () => notesOf(predecessor, dryRun));
+  await runImport([source], options, output, () => (dryRun ? [] : notesOf(predecessor, suspected)));
 }
 
 /** What its file says goes before what a flag could say of all keys. */
@@ -35,18 +41,19 @@ function checkOptions({ format, weight, onConflict }: ImportCommandOptions): voi
   throw new CliError(EXIT.usage, `${wrong.join(', ')} cannot be given with --from-easy-gemini-balance`);
 }
 
-function notesOf({ keepWeights, met: { outOfUse, imports, secretSources } }: Predecessor, dryRun: boolean): string[] {
+/** `suspected`: keys that were out of use there and are new here. */
+function notesOf({ keepWeights, met: { imports, secretSources } }: Predecessor, suspected: number): string[] {
   const notes = [
     keepWeights
       ? 'weights: as they were'
       : 'weights: 1 each; how far outcomes had lowered them is kept as health (--keep-weights takes them as they were)',
   ];
-  if (outOfUse > 0) {
+  if (suspected > 0) {
     notes.push(
-      `${count(outOfUse, 'key')} out of use there: quarantined, if new here, until Gemini was asked; \`test-keys --apply\` asks at once`,
+      `${count(suspected, 'key')} out of use there: quarantined until Gemini was asked (\`test-keys --apply\` asks at once); with --verify off disabled until \`reset KEY_ID --confirm\``,
     );
   }
   if (secretSources > 0) notes.push(`${count(secretSources, 'source')} that looked like an API key: left out`);
   if (imports > 0) notes.push(`${count(imports, 'import')} in its history: not taken over`);
-  return dryRun ? [] : notes;
+  return notes;
 }
