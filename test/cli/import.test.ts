@@ -159,10 +159,21 @@ test('a file that is of another kind is refused with what to do, the files besid
     /names\.csv, whose first line names no column "key"/,
     /missing\.txt, which does not exist/,
     /, which is a directory/,
+    /stopped after 2 keys: /,
     /repeat the command to go on/,
   ]) {
     expect(imported.stderr).toMatch(says);
   }
+  const again = await cliHere(['import', ...files, '--json'], { env: at.env });
+  expect(again.exitCode).toBe(4);
+  const { failures, ...rest } = JSON.parse(again.stdout);
+  expect(rest).toMatchObject({ complete: false, new: 0, skipped: 2 });
+  expect(failures.map(({ file }: { file: string }) => file)).toEqual(files.slice(1, -1));
+  expect(failures[0].reason).toBe(
+    `FILE is ${files[1]}, which is compressed by gzip; allowed: the file that gunzip makes of it`,
+  );
+  const none = await cliHere(['import', files[1]!, files[2]!], { env: at.env });
+  expect(none).toMatchObject({ exitCode: 1, stdout: '', stderr: expect.stringMatching(/keys\.gz.*\n.*keys\.db/) });
   expect(imported.stdout + imported.stderr).not.toContain('AQ.');
 });
 

@@ -86,7 +86,8 @@ export function define(command: Command, { output }: CommandContext): void {
       "without a zone are of this machine's (TZ=Asia/Shanghai before the command names another). Repeated, it changes nothing.",
       '',
       '--json prints pool, source, dryRun, complete, new, updated, skipped, rejected, rejectedLines (file, line, reason; the first',
-      '1,000 of a file), ignored (columns, fields and variables that mean nothing here) and notes.',
+      '1,000 of a file), ignored (columns, fields and variables that mean nothing here), failures (file, reason; of files that could',
+      'not be read to their end) and notes.',
     ].join('\n'),
   );
 }

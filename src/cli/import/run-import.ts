@@ -1,7 +1,9 @@
 import { emptySummary, type ImportSummary, keysRead } from '../../client/import-summary.ts';
 import type { EntryOptions, KeyImporter } from '../../client/key-file.ts';
+import { redact } from '../../gemini/redact.ts';
 import type { ImportCommandOptions } from '../commands/import.ts';
 import { CliError, EXIT } from '../exit-code.ts';
+import { explainFailure } from '../explain-failure.ts';
 import type { Output } from '../output.ts';
 import { withReach } from '../with-balancer.ts';
 import { count } from '../words.ts';
@@ -32,7 +34,15 @@ export async function runImport(
     const importer: KeyImporter = {
       keyBalancer: { importKeys: async (...call) => (await reach()).keyBalancer.importKeys(...call) },
     };
-    const told: ImportTold = { pool: options.pool ?? '', source, dryRun, complete: true, files: [], notes: [] };
+    const told: ImportTold = {
+      pool: options.pool ?? '',
+      source,
+      dryRun,
+      complete: true,
+      files: [],
+      failures: [],
+      notes: [],
+    };
     const failures: unknown[] = [];
     for (const { name, place, read } of sources) {
       const done = { name, place: sources.length > 1 ? `${name} ${place}` : place, summary: emptySummary() };
@@ -42,6 +52,8 @@ export async function runImport(
       } catch (error) {
         // What came before is counted as it was told last.
         failures.push(error);
+        const reason = signal.aborted ? 'interrupted' : (explainFailure(error).message ?? '');
+        told.failures.push({ file: redact(name), reason });
         if (signal.aborted || !isOfFile(error)) break;
       }
     }
@@ -93,20 +105,21 @@ function isOfFile(error: unknown): boolean {
 }
 
 /** What the exit code says of an import. */
-function judge({ files, dryRun }: ImportTold, failures: readonly unknown[], signal: AbortSignal): void {
+function judge(told: ImportTold, failures: readonly unknown[], signal: AbortSignal): void {
+  const { files, dryRun } = told;
   const sum = (of: (summary: ImportSummary) => number): number =>
     files.reduce((total, { summary }) => total + of(summary), 0);
-  const imported = sum((summary) => summary.new + summary.updated);
-  if (failures.length > 0) {
-    if (signal.aborted || dryRun || imported === 0) throw failures[0];
-    const messages = failures.map((failure) => (failure instanceof Error ? failure.message : String(failure)));
-    throw new CliError(
-      EXIT.partly,
-      `stopped after ${count(imported, 'key')}: ${messages.join('\n')}; repeat the command to go on, keys that are there are skipped`,
-    );
-  }
   const read = sum(keysRead);
   const rejected = sum((summary) => summary.rejected);
+  if (failures.length > 0) {
+    const last = failures.at(-1);
+    if (signal.aborted || (failures.length === 1 && rejected === read)) throw last;
+    const reasons = told.failures.map(({ reason }) => reason).join('\n');
+    // Only the last can be another than that a file cannot be read.
+    if (rejected === read) throw new CliError(explainFailure(last).exitCode, reasons);
+    const advice = dryRun ? '' : '; repeat the command to go on, keys that are there are skipped';
+    throw new CliError(EXIT.partly, `stopped after ${count(read - rejected, 'key')}: ${reasons}${advice}`);
+  }
   if (read === 0) throw new CliError(EXIT.failed, `no key in ${files.map(({ name }) => name).join(', ')}`);
   if (rejected > 0) {
     throw new CliError(rejected < read ? EXIT.partly : EXIT.failed, `${count(rejected, 'line')} rejected`);

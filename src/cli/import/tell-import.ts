@@ -12,6 +12,8 @@ export interface ImportTold {
   complete: boolean;
   /** `place`: what their lines are called. */
   files: { name: string; place: string; summary: Readonly<ImportSummary> }[];
+  /** What could not be read to its end, and why. */
+  failures: { file: string; reason: string }[];
   /** Sentences about what was done beside. */
   notes: readonly string[];
 }
@@ -22,7 +24,7 @@ const COUNTS = ['new', 'updated', 'skipped', 'rejected'] as const;
 
 /** Tells nothing, but in JSON, where there was no key. */
 export async function tellImport(told: ImportTold, json: boolean, output: Output): Promise<void> {
-  const { files, pool, source, dryRun, complete, notes } = told;
+  const { files, pool, source, dryRun, complete, failures, notes } = told;
   const counts = { new: 0, updated: 0, skipped: 0, rejected: 0 };
   for (const { summary } of files) for (const name of COUNTS) counts[name] += summary[name];
   const ignored = [...new Set(files.flatMap(({ summary }) => summary.ignored))];
@@ -31,7 +33,17 @@ export async function tellImport(told: ImportTold, json: boolean, output: Output
       summary.rejections.map((rejection) => ({ file: name, ...rejection })),
     );
     await output.line(
-      prettyJson({ pool: pool || 'default', source, dryRun, complete, ...counts, rejectedLines, ignored, notes }),
+      prettyJson({
+        pool: pool || 'default',
+        source,
+        dryRun,
+        complete,
+        ...counts,
+        rejectedLines,
+        ignored,
+        failures,
+        notes,
+      }),
     );
     return;
   }
