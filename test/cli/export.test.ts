@@ -17,6 +17,7 @@ const KEYS = [
   },
   { apiKey: 'AQ.test-key-000002', source: 'of its own', tier: 3, disabled: true, maxConcurrentLeases: 0 },
   { apiKey: 'AQ.test-key-000003' },
+  { apiKey: '#test-key-000004' },
 ];
 
 async function settings(balancer: Balancer): Promise<unknown[]> {
@@ -35,7 +36,7 @@ test('keys are exported in plain text, of a server and of a closed data dir, and
   const before = await settings(balancer);
   const file = join(dir, 'keys.json');
   const json = await cliHere(['export', '--with-keys', '--output', file], { env });
-  expect(json).toEqual({ exitCode: 0, stdout: `wrote ${file}: 3 keys in plain text\n`, stderr: '' });
+  expect(json).toEqual({ exitCode: 0, stdout: `wrote ${file}: 4 keys in plain text\n`, stderr: '' });
   expect(statSync(file).mode & 0o777).toBe(0o600);
   const again = await cliHere(['export', '--with-keys', '--output', file], { env });
   expect(again).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('which is there already') });
@@ -60,7 +61,7 @@ test('keys are exported in plain text, of a server and of a closed data dir, and
   expect(await settings(there)).toEqual(before);
   expect(await cliHere(['import', file, '--address', other.grpc])).toMatchObject({
     exitCode: 0,
-    stdout: expect.stringContaining('0 new, 0 updated, 3 there already'),
+    stdout: expect.stringContaining('0 new, 0 updated, 4 there already'),
   });
   expect(JSON.parse(readFileSync(file, 'utf8')).keys[0]).toMatchObject({
     key: KEYS[0]!.apiKey,

@@ -27,11 +27,11 @@ export const FORMATS: Readonly<
   jsonl: { before: () => '', record: (value) => JSON.stringify(value), between: '\n', after: '\n' },
 };
 
-/** Lists with spaces between, objects in JSON. */
+/** Lists with spaces between, objects in JSON. A # that begins a line would begin a comment. */
 function cell(value: unknown): string {
   if (value === undefined || value === null) return '';
   const text = Array.isArray(value) ? value.join(' ') : typeof value === 'object' ? labels(value) : String(value);
-  return /[",;\t\r\n]|^\s|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  return /[",;\t\r\n]|^[\s#]|\s$/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 function labels(value: object): string {
