@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { DECIMAL } from '../client/key-formats/decimal.ts';
 import { type Flags, SETTINGS, type Setting, type SettingName } from '../server/config/settings.ts';
 import { CliError, EXIT, EXIT_CODES_HELP } from './exit-code.ts';
 
@@ -62,7 +63,7 @@ export function numberOption(
   { least, most, whole = false, or }: { least: number; most: number; whole?: boolean; or?: string },
 ) {
   return (text: string): number => {
-    const value = text.trim() === '' ? Number.NaN : Number(text);
+    const value = DECIMAL.test(text.trim()) ? Number(text) : Number.NaN;
     if (value >= least && value <= most && (!whole || Number.isInteger(value))) return value;
     const allowed = `${whole ? 'a whole number from ' : 'a number from '}${least} to ${most}${or === undefined ? '' : `, or ${or}`}`;
     throw new CliError(EXIT.usage, `${flag} is ${JSON.stringify(text)}; allowed: ${allowed}`);

@@ -95,6 +95,7 @@ describe('CSV', () => {
       `"${KEY}"x,2,me,1`,
       `${OTHER},2,me,1`,
       `key=AQ.test-key-000009,2,me,1`,
+      `${KEY},0x10,me,1`,
     ].join('\n');
     expect(await found('csv', text)).toEqual({
       keys: [{ line: 10, apiKey: OTHER, weight: 2, tier: 1 }],
@@ -105,6 +106,7 @@ describe('CSV', () => {
         { line: 8, problem: 'it has 5 fields, where the first line names 4' },
         { line: 9, problem: 'it is no CSV: look at its quotes' },
         { line: 11, problem: 'something stands before or behind the key' },
+        { line: 12, problem: 'weight is another text; allowed: a number' },
       ],
       ignored: ['owner'],
     });

@@ -1,4 +1,5 @@
 import { shownType } from '../checks.ts';
+import { DECIMAL } from './decimal.ts';
 import type { KeyOfFile } from './key-entry.ts';
 import { NOT_ALONE, readKeyLine, standsAlone } from './key-line.ts';
 
@@ -89,7 +90,7 @@ function text(name: string, value: unknown): string {
 }
 
 function number(name: string, value: unknown): number {
-  const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+  const number = typeof value === 'string' && DECIMAL.test(value.trim()) ? Number(value) : value;
   if (typeof number === 'number' && !Number.isNaN(number)) return number;
   throw problem(name, value, 'a number');
 }

@@ -1,6 +1,7 @@
+import { DECIMAL } from './decimal.ts';
 import type { KeyOfFile } from './key-entry.ts';
 
-const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$|^[+-]?(infinity|inf|nan)$/i;
+const NOT_FINITE = /^[+-]?(infinity|inf|nan)$/i;
 
 /** Keys have none of these, whatever their form; CSV, JSON and .env do. */
 const OTHER_FORMAT = /[",{}[\]]|^(export\s+)?[A-Z][A-Z0-9_]*\s*=\s*[^\s=]/;
@@ -31,7 +32,8 @@ export function readKeyLine(line: string): { key: KeyOfFile } | { problem: strin
   const suffix = text.slice(colon + 1).trim();
   if (apiKey === '') return { problem: 'there is no key before the colon' };
   if (suffix === '') return { problem: 'there is no weight after the colon' };
-  if (!NUMBER.test(suffix)) return { problem: 'what follows the colon is no number; allowed: KEY or KEY:WEIGHT' };
+  if (!DECIMAL.test(suffix) && !NOT_FINITE.test(suffix))
+    return { problem: 'what follows the colon is no number; allowed: KEY or KEY:WEIGHT' };
   if (!standsAlone(apiKey)) return notAlone();
   return { key: { apiKey, weight: numberOf(suffix) } };
 }
@@ -42,6 +44,6 @@ function notAlone(): { problem: string } {
 
 /** "inf" is how some languages write what JavaScript calls Infinity. */
 function numberOf(text: string): number {
-  if (!/^[+-]?(inf|nan)/i.test(text)) return Number(text);
+  if (!NOT_FINITE.test(text)) return Number(text);
   return /nan/i.test(text) ? Number.NaN : text.startsWith('-') ? -Infinity : Infinity;
 }
