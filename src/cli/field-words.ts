@@ -1,7 +1,7 @@
 /** How the command line calls the fields of a request that it fills in. */
 const WORDS: Record<string, string> = {
   api_key: 'KEY',
-  pool: '--pool',
+  pool: 'NAME',
   pools: '--pool',
   weight: '--weight',
   source: '--source',
@@ -20,7 +20,13 @@ const WORDS: Record<string, string> = {
   parallelism: '--parallelism',
   models_page_size: '--page-size',
   timeout: '--timeout',
+  key_id: 'KEY_ID',
   key_ids: 'KEY_ID',
+  lease_ref: 'REF',
+  'pool.pool': 'NAME',
+  'pool.default_lease_ttl': '--default-lease-ttl',
+  'pool.max_lease_ttl': '--max-lease-ttl',
+  'pool.description': '--description',
   'quota.project': 'PROJECT',
   'quota.model': '--model',
   'quota.requests_per_minute.value': '--requests-per-minute',
@@ -31,6 +37,11 @@ const WORDS: Record<string, string> = {
 
 /** Such as `key.source is "a\0b"; allowed: ...`, `api_key is "empty"; ...`, or `key_ids[0] names no key`. */
 const FIELD_FIRST = /^(?:key\.)?([A-Za-z_.]+(?: name)?)(?:\[[^\]]*\])? (?=is |names )/;
+
+/** A refusal of a field of a file's line: its names are the file's own, but for the key's. */
+export function inFileWords(message: string): string {
+  return message.replace(/^api_key is "([^"]*)"/, 'the key is $1');
+}
 
 /** A refusal of a field in the words of the command line; a message of another form stays as it is. */
 export function inCommandWords(message: string): string {

@@ -10,7 +10,10 @@ import { replaceDatabase, startAfresh } from './sqlite/replace-database.ts';
  * is no database, and with a MasterKeyError where there is no master key.
  */
 export async function examineBackup(file: string, dataDir: string, masterKey: MasterKeySource): Promise<Examination> {
-  if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) throw new DataDirError(`there is no file ${file}`);
+  const found = statSync(file, { throwIfNoEntry: false });
+  if (found === undefined) throw new DataDirError(`there is no file ${file}`);
+  if (!found.isFile())
+    throw new DataDirError(`${file} is ${found.isDirectory() ? 'a directory' : 'no file'}; a backup is one file`);
   prepareDataDir(dataDir);
   const { key } = loadMasterKey(dataDir, masterKey, false);
   const copy = `${databasePath(dataDir)}.examined`;

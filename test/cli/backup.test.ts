@@ -133,6 +133,11 @@ test('a backup is refused where it would overwrite, where there is no directory,
     expect(readFileSync(there, 'utf8')).toBe('precious');
   };
   await refuses();
+  expect(await cliHere(['check', dir], { env })).toEqual({
+    exitCode: 1,
+    stdout: '',
+    stderr: `keybalancer: ${dir} is a directory; a backup is one file\n`,
+  });
   const server = await startServe(env.KEYBALANCER_DATA_DIR!);
   await refuses();
   server.child.kill('SIGTERM');

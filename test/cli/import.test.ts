@@ -129,7 +129,7 @@ test('a check says line by line what would be new, updated or skipped, also over
     'checked for pool default, nothing changed: 2100 new, 1 updated, 3 there already or repeated, 1 rejected',
   );
   expect(dry.stderr).toBe(
-    'keybalancer: line 4: --weight is another text; allowed: a number\nkeybalancer: 1 line rejected\n',
+    'keybalancer: line 4: weight is another text; allowed: a number\nkeybalancer: 1 line rejected\n',
   );
   expect(dry.exitCode).toBe(4);
   expect(dry.stdout + dry.stderr).not.toContain('AQ.');
@@ -186,7 +186,7 @@ test('lines are named with their file where there are several, and what means no
     stderr: expect.stringContaining(
       [
         'keybalancer: left out, for these names mean nothing here: owner',
-        `keybalancer: ${files[1]} line 2: --weight is 0; allowed: 0.001 to 1000`,
+        `keybalancer: ${files[1]} line 2: weight is 0; allowed: 0.001 to 1000`,
         'keybalancer: 1 line rejected\n',
       ].join('\n'),
     ),

@@ -51,7 +51,11 @@ test('row 18: remove-key takes a key id, or the key itself by standard input, wh
   expect(JSON.parse(byText.stdout)).toEqual({ keyId: 'key-00000004' });
   const gone = await cliHere(['remove-key', '-'], { env, input: 'AQ.test-key-000009\n' });
   expect(gone).toEqual({ exitCode: 1, stdout: '', stderr: 'keybalancer: there is no such key\n' });
-  expect(await cliHere(['remove-key', 'key-0000ffff'], { env })).toMatchObject({ exitCode: 1, stdout: '' });
+  expect(await cliHere(['remove-key', 'key-0000ffff'], { env })).toEqual({
+    exitCode: 1,
+    stdout: '',
+    stderr: 'keybalancer: there is no key key-0000ffff: ids have the form of key-00000042\n',
+  });
   const argv = await cliHere(['remove-key', KEYS[0]!], { env });
   expect(argv).toMatchObject({ exitCode: 0, stdout: 'removed key-00000001\n' });
   expect(argv.stderr).toContain('`remove-key -` reads it from standard input');

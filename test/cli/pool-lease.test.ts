@@ -55,6 +55,19 @@ test('pools are added, listed, changed and deleted, each setting by its flag', a
     stdout: 'deleted pool batch\n',
   });
   expect(await cliHere(['pool', 'delete', 'batch', ...at])).toMatchObject({ exitCode: 1, stdout: '' });
+  for (const [args, says] of [
+    [['pool', 'create', 'Bad'], 'NAME is "Bad"; allowed: a lower-case letter'],
+    [['pool', 'delete', 'default'], 'NAME is "default"; allowed: any pool but "default"'],
+    [
+      ['pool', 'create', 'p', '--default-lease-ttl', '1h', '--max-lease-ttl', '1m'],
+      '--default-lease-ttl is "3600 s"; allowed: at most max_lease_ttl, 60 s',
+    ],
+    [['lease', 'revoke', 'nope'], 'REF names no lease'],
+  ] as const) {
+    const refused = await cliHere([...args, ...at]);
+    expect(refused).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(refused.stderr).toContain(`keybalancer: ${says}`);
+  }
 });
 
 test.each([

@@ -63,9 +63,12 @@ describe('a number', () => {
     expect(['0', '9'].map(tier)).toEqual([0, 9]);
   });
 
-  test.each(['0', '-1', '1001', 'Infinity', 'NaN', '', ' ', 'two', '1,5'])('%j is refused as a weight', (text) => {
-    expect(() => weight(text)).toThrow(`--weight is ${JSON.stringify(text)}; allowed: a number from 0.001 to 1000`);
-  });
+  test.each(['0', '-1', '1001', 'Infinity', 'NaN', '', ' ', 'two', '1,5', '0x10', '0b1', '1_0'])(
+    '%j is refused as a weight',
+    (text) => {
+      expect(() => weight(text)).toThrow(`--weight is ${JSON.stringify(text)}; allowed: a number from 0.001 to 1000`);
+    },
+  );
 
   test.each(['1.5', '10', '-1', ''])('%j is refused as a tier', (text) => {
     expect(() => tier(text)).toThrow(`--tier is ${JSON.stringify(text)}; allowed: a whole number from 0 to 9`);
@@ -81,6 +84,11 @@ describe('a refusal', () => {
     ['pools[0] is "P"; allowed: t', '--pool is "P"; allowed: t'],
     ['api_key is "a text with spaces"; allowed: t', 'KEY is a text with spaces; allowed: t'],
     ['quota.tokens_per_day.value is -1; allowed: t', '--tokens-per-day is -1; allowed: t'],
+    ['pool.pool is "P"; allowed: t', 'NAME is "P"; allowed: t'],
+    ['pool is "default"; allowed: t', 'NAME is "default"; allowed: t'],
+    ['pool.default_lease_ttl is 1 s; allowed: t', '--default-lease-ttl is 1 s; allowed: t'],
+    ['key_id names no key', 'KEY_ID names no key'],
+    ['lease_ref names no lease', 'REF names no lease'],
     ['quota.project is ""; allowed: t', 'PROJECT is ""; allowed: t'],
     ['pool "p" does not exist', 'pool "p" does not exist'],
   ])('%j speaks of options and arguments: %j', (message, said) => {

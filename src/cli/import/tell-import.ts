@@ -1,5 +1,5 @@
 import { type ImportSummary, keysRead } from '../../client/import-summary.ts';
-import { inCommandWords } from '../field-words.ts';
+import { inFileWords } from '../field-words.ts';
 import { prettyJson } from '../json.ts';
 import type { Output } from '../output.ts';
 
@@ -50,7 +50,7 @@ export async function tellImport(told: ImportTold, json: boolean, output: Output
   if (ignored.length > 0) output.complain(`left out, for these names mean nothing here: ${ignored.join(', ')}`);
   if (keysRead(counts) === 0) return;
   const complaints = files.flatMap(({ place, summary }) =>
-    summary.rejections.map(({ line, reason }) => `${place} ${line}: ${inCommandWords(reason)}`),
+    summary.rejections.map(({ line, reason }) => `${place} ${line}: ${inFileWords(reason)}`),
   );
   for (const complaint of complaints.slice(0, MOST_COMPLAINTS)) output.complain(complaint);
   if (counts.rejected > MOST_COMPLAINTS) output.complain(`and ${counts.rejected - MOST_COMPLAINTS} more lines`);

@@ -90,11 +90,16 @@ export async function resetKey({ store }: ServiceContext, request: ResetKeyReque
 
 const KEY_ID = /^key-\d{8,15}$/;
 
-/** What has not the form of a key id names no key. It is not repeated: it may be an API key, put into the wrong field. */
+/** As somebody may write an id that is none. */
+const NEARLY_KEY_ID = /^key-[0-9a-f]{1,15}$/;
+
+/** What has not the form of a key id names no key. It is hardly repeated: it may be an API key, put into the wrong field. */
 export function keyId(field: string, value: string): string {
   if (KEY_ID.test(value)) return value;
   if (value === '') throw fields.refused(field, 'empty', 'the id of a key, such as key-00000042');
-  throw new BalancerError('KEY_NOT_FOUND', `${field} names no key: ids have the form of key-00000042`);
+  const form = 'ids have the form of key-00000042';
+  if (NEARLY_KEY_ID.test(value)) throw new BalancerError('KEY_NOT_FOUND', `there is no key ${value}: ${form}`);
+  throw new BalancerError('KEY_NOT_FOUND', `${field} names no key: ${form}`);
 }
 
 function withLabelsInOrder(key: Key): Key {
