@@ -75,9 +75,9 @@ describe('without a server, the commands open the data dir themselves', () => {
     expect(dry).toMatchObject({
       exitCode: 4,
       stdout: [
-        'line 5: there already, or repeated',
         'line 2: new',
         'line 3: new',
+        'line 5: there already, or repeated',
         'checked for pool default, nothing changed: 2 new, 0 updated, 1 there already or repeated, 2 rejected\n',
       ].join('\n'),
     });

@@ -295,7 +295,7 @@ test('KEYBALANCER_ADDRESS lists several addresses with commas, and one that is n
   expect(balancer.where).toBe(`127.0.0.1:1, ${grpc}`);
   expect((await balancer.keyBalancer.getStats({})).server?.version).not.toBe('');
   vi.stubEnv('KEYBALANCER_ADDRESS', `${grpc},`);
-  await expect(connect({})).rejects.toThrow('address is ""; allowed: HOST:PORT');
+  await expect(connect({})).rejects.toThrow('KEYBALANCER_ADDRESS is ""; allowed: HOST:PORT');
 });
 
 test('a client of a server loads neither SQLite nor the server', () => {
