@@ -47,6 +47,8 @@ export interface ImportOptions {
 export interface EntryOptions extends ImportOptions {
   /** Told what became of keys, line by line, but for those that were rejected. The import waits for it. */
   onResults?: (results: readonly { line: number; result: ImportResult }[]) => Promise<void>;
+  /** Of several files: keys of those before. */
+  seen?: SeenKeys;
 }
 
 /** Keys to a call of ImportKeys: with the longest texts still below the message limit of 4 MiB. */
@@ -92,7 +94,8 @@ export async function importEntries(
   const batches = new Map<string, Batch>();
   const missingPools = new Map<string, string>();
   // The balancer tells a key that comes twice in one call; in two it would check it twice, or update it twice.
-  const taken = options.validateOnly || options.onConflict === 'update' ? new SeenKeys() : undefined;
+  const mustTell = options.validateOnly || options.onConflict === 'update';
+  const taken = mustTell ? (options.seen ?? new SeenKeys()) : undefined;
   const flush = async (pool: string, { keys }: Batch): Promise<void> => {
     batches.delete(pool);
     await importBatch(balancer, pool, keys, options, summary, taken).catch((error) => {

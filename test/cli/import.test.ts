@@ -199,6 +199,17 @@ test('lines are named with their file where there are several, and what means no
   });
 });
 
+test('a key of two files has the settings of the first, at each repeat', async () => {
+  const at = await bench();
+  const files = [at.file('a.txt', `${key(1)}:2\n`), at.file('b.txt', `${key(1)}:3\n`)];
+  const update = ['import', ...files, '--on-conflict', 'update'];
+  const counts = '1 new, 0 updated, 1 there already or repeated';
+  expect((await cliHere([...update, '--dry-run'], { env: at.env })).stdout).toContain(counts);
+  expect((await cliHere(update, { env: at.env })).stdout).toContain(counts);
+  expect((await cliHere(update, { env: at.env })).stdout).toContain('0 new, 0 updated, 2 there already');
+  expect(await listed(at)).toMatchObject([{ weight: 2 }]);
+});
+
 test('standard input has any format that is named', async () => {
   const at = await bench();
   const input = `{"keys": ["${key(1)}"]}`;

@@ -80,7 +80,7 @@ export function define(command: Command, { output }: CommandContext): void {
       '',
       'Lines that cannot be used are named on standard error by number and reason, never the key; the rest is imported',
       '(exit code 4). To repeat an import is safe, also after one that was cut off: keys that are there are skipped.',
-      'Of a key that comes twice in a file the first line that will do counts.',
+      'Of a key that comes twice the first line that will do counts.',
       'A take-over reads a copy of the file and leaves it as it is. Keys come with their source, their counts of errors and when they',
       'were used last, those out of use in quarantine (disabled, with --verify off); weights were moved by outcomes, so each is 1 and the rest is health. Times',
       "without a zone are of this machine's (TZ=Asia/Shanghai before the command names another). Repeated, it changes nothing.",

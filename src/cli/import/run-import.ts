@@ -1,5 +1,6 @@
 import { emptySummary, type ImportSummary, keysRead } from '../../client/import-summary.ts';
 import type { EntryOptions, KeyImporter } from '../../client/key-file.ts';
+import { SeenKeys } from '../../client/seen-keys.ts';
 import { redact } from '../../gemini/redact.ts';
 import type { ImportCommandOptions } from '../commands/import.ts';
 import { CliError, EXIT } from '../exit-code.ts';
@@ -44,11 +45,12 @@ export async function runImport(
       notes: [],
     };
     const failures: unknown[] = [];
+    const seen = new SeenKeys();
     for (const { name, place, read } of sources) {
       const done = { name, place: sources.length > 1 ? `${name} ${place}` : place, summary: emptySummary() };
       told.files.push(done);
       try {
-        done.summary = await read(importer, importingOf(options, told, output, signal), signal);
+        done.summary = await read(importer, { ...importingOf(options, told, output, signal), seen }, signal);
       } catch (error) {
         // What came before is counted as it was told last.
         failures.push(error);
