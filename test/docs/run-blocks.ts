@@ -82,12 +82,15 @@ export async function typeErrors(fences: readonly Fence[]): Promise<string> {
   return code === 0 ? '' : output;
 }
 
-/** As after `npm install keybalancer @google/genai`. */
+/** As after `npm install keybalancer @google/genai`, and Express for the recipe of a server. */
 function installPackages(dir: string): void {
-  mkdirSync(join(dir, 'node_modules/@google'), { recursive: true });
+  const modules = join(dir, 'node_modules');
+  for (const scope of ['@google', '@types']) mkdirSync(join(modules, scope), { recursive: true });
   mkdirSync(join(dir, 'home'));
-  symlinkSync(ROOT, join(dir, 'node_modules/keybalancer'));
-  symlinkSync(join(ROOT, 'node_modules/@google/genai'), join(dir, 'node_modules/@google/genai'));
+  symlinkSync(ROOT, join(modules, 'keybalancer'));
+  for (const name of ['@google/genai', 'express', '@types/express']) {
+    symlinkSync(join(ROOT, 'node_modules', name), join(modules, name));
+  }
   writeFileSync(join(dir, 'package.json'), '{ "type": "module" }\n');
 }
 
