@@ -48,8 +48,14 @@ export function allowsNothing(limits: Limits): boolean {
 }
 
 export function isRemembered(lesson: Lesson | undefined, at: Moment): boolean {
-  // Both ways: a lesson of the future, from before the wall clock was set back, is not kept until that time comes.
-  return lesson !== undefined && Math.abs(at.now + at.wallOffset - lesson.at) < LESSON_MS;
+  if (lesson === undefined || at.now >= forgottenAt(lesson, at)) return false;
+  // One of the future, from before the wall clock was set back, is not kept until that time comes.
+  return lesson.at - at.now - at.wallOffset < LESSON_MS;
+}
+
+/** When a lesson is forgotten, on the engine's clock. */
+export function forgottenAt(lesson: Lesson, { wallOffset }: Moment): number {
+  return lesson.at + LESSON_MS - wallOffset;
 }
 
 /**

@@ -2,6 +2,7 @@ import type { LimitName } from '../../gemini/finding.ts';
 import { type Booking, changeOf, type Settlement, wholeTokens } from './booking.ts';
 import { type DayCounts, DayWindow } from './day-window.ts';
 import {
+  forgottenAt,
   isDaily,
   isEmpty,
   isRemembered,
@@ -120,25 +121,17 @@ export class Meter {
    * taken for fitting once no others are counted: only Gemini can say no. `doubtsDay`: lessons about the day are not believed.
    */
   readyAt(tokens: number, at: Moment, doubtsDay = false): number {
-    const given = this.#given();
-    if (given === NO_LIMITS && this.#learned === NO_LESSONS) return 0;
+    if (!this.isLimited) return 0;
     const wanted = Math.max(1, wholeTokens(tokens));
-    const ofDay = (name: LimitName): number => (doubtsDay ? (given[name] ?? Infinity) : this.#limitOf(name, given, at));
-    const requestsPerDay = ofDay('requestsPerDay');
-    const tokensPerDay = ofDay('tokensPerDay');
-    if (requestsPerDay <= 0 || tokensPerDay <= 0) return Infinity;
-    const limits = {
-      requests: this.#limitOf('requestsPerMinute', given, at),
-      tokens: this.#limitOf('inputTokensPerMinute', given, at),
-    };
-    if (limits.requests <= 0 || limits.tokens <= 0) return Infinity;
-    const minute = this.#minute?.readyAt(limits, { requests: 1, tokens: wanted }, at.now) ?? 0;
-    const day = this.#day;
-    if (day === undefined) return minute;
-    const counts = day.counts(at);
-    const fits =
-      counts.requests + 1 <= requestsPerDay && counts.tokens + Math.min(wanted, tokensPerDay) <= tokensPerDay;
-    return fits ? minute : Math.max(minute, day.endsAt(at));
+    let ready = this.#roomAt(wanted, at, at, doubtsDay);
+    // A lesson that is forgotten before there is room makes room.
+    for (let known = at; ready > known.now && this.#learned !== NO_LESSONS; ) {
+      const forgotten = this.#nextForgotten(known);
+      if (forgotten >= ready) break;
+      known = { now: forgotten, wallOffset: at.wallOffset };
+      ready = Math.max(forgotten, this.#roomAt(wanted, at, known, doubtsDay));
+    }
+    return ready;
   }
 
   /** Whether a request of the smallest size may start. */
@@ -181,12 +174,14 @@ export class Meter {
     return end > at.now ? end : endOfDay(at).engine;
   }
 
-  /** When something leaves a window that has a limit next, and so makes room; Infinity: nothing will. */
+  /** When something leaves a window that has a limit next, or such a limit is forgotten, which makes room; Infinity: nothing will. */
   nextRelease(at: Moment): number {
     let next = Infinity;
     for (const name of LIMIT_NAMES) {
-      const isInUse = this.limit(name, at) !== undefined && this.used(name, at) > 0;
-      if (isInUse) next = Math.min(next, this.resetTime(name, at));
+      const limit = this.limit(name, at);
+      if (limit === undefined || this.used(name, at) === 0) continue;
+      next = Math.min(next, this.resetTime(name, at));
+      if (limit.origin === 'learned') next = Math.min(next, forgottenAt(this.#learned[name]!, at));
     }
     return next;
   }
@@ -256,6 +251,38 @@ export class Meter {
 
   #given(): Limits {
     return isEmpty(this.setLimits) ? (isEmpty(this.defaults) ? NO_LIMITS : this.defaults) : this.setLimits;
+  }
+
+  /** When there is room by what is booked until `at`, for what is known of limits at `known`: 0 at once, Infinity never. */
+  #roomAt(wanted: number, at: Moment, known: Moment, doubtsDay: boolean): number {
+    const given = this.#given();
+    const ofDay = (name: LimitName): number =>
+      doubtsDay ? (given[name] ?? Infinity) : this.#limitOf(name, given, known);
+    const requestsPerDay = ofDay('requestsPerDay');
+    const tokensPerDay = ofDay('tokensPerDay');
+    if (requestsPerDay <= 0 || tokensPerDay <= 0) return Infinity;
+    const limits = {
+      requests: this.#limitOf('requestsPerMinute', given, known),
+      tokens: this.#limitOf('inputTokensPerMinute', given, known),
+    };
+    if (limits.requests <= 0 || limits.tokens <= 0) return Infinity;
+    const minute = this.#minute?.readyAt(limits, { requests: 1, tokens: wanted }, at.now) ?? 0;
+    const day = this.#day;
+    if (day === undefined) return minute;
+    const counts = day.counts(at);
+    const fits =
+      counts.requests + 1 <= requestsPerDay && counts.tokens + Math.min(wanted, tokensPerDay) <= tokensPerDay;
+    return fits ? minute : Math.max(minute, day.endsAt(at));
+  }
+
+  /** When the next of the lessons is forgotten that are remembered now, on the engine's clock; Infinity: there is none. */
+  #nextForgotten(at: Moment): number {
+    let next = Infinity;
+    for (const name of LIMIT_NAMES) {
+      const lesson = this.#learned[name];
+      if (isRemembered(lesson, at)) next = Math.min(next, forgottenAt(lesson!, at));
+    }
+    return next;
   }
 
   #limitOf(name: LimitName, given: Limits, at: Moment): number {

@@ -135,6 +135,18 @@ describe('a lesson', () => {
     expect(meter.limit('requestsPerMinute', at(2 * HOUR + FIRST_LESSON_MS))).toBeUndefined();
   });
 
+  test('that is forgotten before the day ends makes room then', () => {
+    const meter = meterWith({});
+    const taught = 4 * HOUR;
+    const morning = at(MIDNIGHT + HOUR);
+    expect(meter.learn('requestsPerDay', 1, at(taught))).toBe(true);
+    meter.book(0, morning);
+    expect(meter.readyAt(0, morning)).toBe(taught + LESSON_MS);
+    expect(meter.nextRelease(morning)).toBe(taught + LESSON_MS);
+    expect(meter.readyAt(0, at(taught + LESSON_MS - 1))).toBe(taught + LESSON_MS);
+    expect(meter.readyAt(0, at(taught + LESSON_MS))).toBe(0);
+  });
+
   test('lowers a limit that is set and never raises it', () => {
     const meter = meterWith({ requestsPerMinute: 10 });
     meter.learn('requestsPerMinute', 15, at(0));

@@ -102,15 +102,17 @@ export class NaiveMeter {
   }
 
   /** The first of all moments at which anything changes, at which it fits. */
-  readyAt(tokens: number, at: Moment, limits = LIMIT_NAMES.map((name) => this.limit(name, at))): number {
-    if (limits.includes(0)) return Infinity;
+  readyAt(tokens: number, at: Moment): number {
+    if (LIMIT_NAMES.some((name) => this.limit(name, at) === 0)) return Infinity;
     const leave = this.events.map(({ time }) => time + MINUTE);
     const end = this.#day === undefined ? [] : [this.#ends(this.#day, at)];
-    const moments = [...leave, ...end].filter((time) => time > at.now).sort((a, b) => a - b);
+    const forgotten = Object.values(this.learned).map((lesson) => lesson.at + LESSON - at.wallOffset);
+    const moments = [...leave, ...end, ...forgotten].filter((time) => time > at.now).sort((a, b) => a - b);
     const fits = (now: number): boolean =>
-      LIMIT_NAMES.every((name, i) => {
-        const wanted = name.startsWith('requests') ? 1 : Math.min(Math.max(1, tokens), limits[i]!);
-        return this.used(name, { ...at, now }) + wanted <= limits[i]!;
+      LIMIT_NAMES.every((name) => {
+        const limit = this.limit(name, { ...at, now });
+        const wanted = name.startsWith('requests') ? 1 : Math.min(Math.max(1, tokens), limit);
+        return this.used(name, { ...at, now }) + wanted <= limit;
       });
     return fits(at.now) ? 0 : moments.find(fits)!;
   }
