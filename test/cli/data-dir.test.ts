@@ -89,6 +89,7 @@ describe('without a server, the commands open the data dir themselves', () => {
       source: 'vault',
       dryRun: false,
       complete: true,
+      failures: [],
       new: 2,
       updated: 0,
       skipped: 1,
