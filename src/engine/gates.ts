@@ -37,6 +37,7 @@ export function setDefaults(engine: Engine, project: Project, defaults: Limits, 
   for (const { meter } of project.gates?.values() ?? []) meter.defaults = defaults;
   engine.changes.defaults.add(project);
   relimit(engine, project, '', now);
+  for (const { pool } of project.places) pool.supplyModel('');
 }
 
 /** Limits of one model of a project; {} for those of the project. */
@@ -46,6 +47,7 @@ export function setLimits(engine: Engine, project: Project, model: string, limit
   gate.meter.setLimits = limits;
   engine.changes.gates.add(gate);
   relimit(engine, project, model, now);
+  for (const { pool } of project.places) pool.supplyModel(model);
 }
 
 /** What an earlier run stored. */

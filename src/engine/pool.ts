@@ -128,6 +128,11 @@ export class Pool {
     this.#host.supplied.add(this);
   }
 
+  /** Other limits hold for the model ("": for all): whoever waits for more than there is room for is to learn anew when there will be. */
+  supplyModel(model: string): void {
+    for (const lane of this.lanes.values()) if (model === '' || lane.model === model) this.supplyLane(lane);
+  }
+
   /** Calls of the project were booked as larger than they were, or were not made. */
   supplyProject(project: Project): void {
     if (this.waiting === 0) return;
@@ -153,6 +158,7 @@ export class Pool {
       this.groups[place.group] = project;
       const at = this.#host.moment(now);
       for (const lane of this.lanes.values()) gate(lane, place.group, project, at);
+      for (const model of project.gates?.keys() ?? []) this.supplyModel(model);
     }
     place.keys++;
     key.group = place.group;

@@ -49,6 +49,26 @@ describe('an acquire that would break a limit', () => {
     expect(rig.whyNot(ask)).toMatchObject({ retryDelayMs: MINUTE, metadata: { cause: 'rate_limited' } });
   });
 
+  test('waits for the tokens that it needs also by a key that comes to the project later, and by a limit that is raised', () => {
+    const rig = new Rig({}, NOON);
+    const key = rig.addKey({ project: 'p' });
+    const other = rig.addKey();
+    const large = { ...ask, tokens: 400, requireProject: 'p' };
+    setDefaults(rig.engine, key.project, { inputTokensPerMinute: 500 }, rig.now);
+    rig.acquire(large);
+    rig.pass(MINUTE / 2);
+    rig.acquire({ ...large, tokens: 50 });
+    const first = rig.wait({ ...large, tokens: 480 }, HOUR);
+    rig.removeKey(key);
+    rig.change(other, { project: 'p' });
+    setDefaults(rig.engine, other.project, { inputTokensPerMinute: 550 }, rig.now);
+    rig.serve();
+    rig.pass(MINUTE / 2 - 1);
+    expect(first.granted).toBeUndefined();
+    rig.pass(1);
+    expect(first.granted).toBeDefined();
+  });
+
   test('waits, and gets its key at the very moment at which a minute has room', () => {
     const { rig } = limited({ requestsPerMinute: 2 });
     rig.acquire(ask);
