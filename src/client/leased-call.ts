@@ -210,7 +210,7 @@ class LeasedCall {
     const again =
       named !== undefined && isElsewhere(errorClass, named)
         ? this.#resources.follow(lease, named.resources, told)
-        : await this.#retries.follow(told, keyId);
+        : await this.#retries.follow(told, keyId, error?.httpStatus ?? 0);
     if (!again) throw this.#geminis(ending.thrown);
     return undefined;
   }

@@ -1,5 +1,7 @@
 import type { GoogleGenAI } from '@google/genai';
 import { describe, expect, test } from 'vitest';
+import type { LeaseSearch } from '../../src/client/genai/lease-search.ts';
+import { Retries } from '../../src/client/genai/retries.ts';
 import type { KeyBalancer } from '../../src/client/index.ts';
 import { createRetryBudget } from '../../src/client/retry-budget.ts';
 import { expectedAnswer } from '../fake-gemini/index.ts';
@@ -48,6 +50,23 @@ test('a budget of 0 has none', () => {
   budget.earn();
   expect(budget.spend()).toBe(false);
 });
+
+test.each([
+  [502, false],
+  [0, false],
+  [400, true],
+])(
+  'spends for a failure by status %i of which the balancer told nothing in time, unless it may be the key’s',
+  async (status, again) => {
+    const leases = { leaveOut: () => {}, hasLeftOut: () => false, hasRoom: true } as unknown as LeaseSearch;
+    const follow = (share: number): Promise<boolean> => {
+      const context = { settings: { maxRetries: 3, retryDelay: 0 }, spend: createRetryBudget(share) };
+      return new Retries(context, leases, { signal: undefined }, () => {}).follow(undefined, 'key-00000001', status);
+    };
+    expect(await follow(0)).toBe(again);
+    expect(await follow(1)).toBe(true);
+  },
+);
 
 describe.each(WAYS)('an outage of the provider, $way,', ({ place }) => {
   test.each(WAYS_TO_CALL)('multiplies no calls by %s', async (_, call) => {

@@ -127,7 +127,7 @@ async function connected<P, S extends LiveSession>(
       const startedMs = performance.now() - startedAt;
       const told = await report(thrown);
       retries.attempts.push({ keyId, errorClass: classOf(told), latencyMs: Math.round(startedMs) });
-      if (!(await retries.follow(told, keyId))) throw ending();
+      if (!(await retries.follow(told, keyId, 0))) throw ending();
     }
   }
 }

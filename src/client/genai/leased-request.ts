@@ -238,7 +238,7 @@ export class LeasedRequest {
     const failed = { ...this.#facts, status, body: failure.by === 'error' ? failure.body : '' };
     const again = isElsewhere(classOf(told), failed)
       ? this.#resources.follow(lease, this.#facts.resources, told)
-      : await this.#retries.follow(told, lease.keyId);
+      : await this.#retries.follow(told, lease.keyId, status);
     return again ? undefined : this.#end();
   }
 

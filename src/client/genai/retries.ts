@@ -57,8 +57,8 @@ export class Retries {
     this.#notify = notify;
   }
 
-  /** Prepares another try, as the balancer advises. False: none is to be made. */
-  async follow(told: ReportResultResponse | undefined, keyId: string): Promise<boolean> {
+  /** Prepares another try, as the balancer advises. False: none is to be made. `status`: of Gemini's answer, 0 where none came. */
+  async follow(told: ReportResultResponse | undefined, keyId: string, status: number): Promise<boolean> {
     // A report that was sent twice, because its answer was lost, is answered without advice.
     const advice = told?.retryAdvice ?? { ...UNADVISED, excludeKeyIds: [keyId] };
     const { settings, spend } = this.#context;
@@ -71,7 +71,9 @@ export class Retries {
     const isKeys = told !== undefined && isKeysOwn(told) && !this.#leases.hasLeftOut(keyId);
     if (isKeys ? !this.#leases.hasRoom : this.#retries >= settings.maxRetries) return false;
     // A key to blame is left out and done with; trouble of the provider's comes again with each repeat.
-    if (advice.excludeKeyIds.length === 0 && spend?.spend() === false) return false;
+    const isProviders =
+      told?.retryAdvice === undefined ? status === 0 || status >= 500 : advice.excludeKeyIds.length === 0;
+    if (isProviders && spend?.spend() === false) return false;
     if (!isKeys) this.#retries++;
     this.#leases.leaveOut(advice.excludeKeyIds, advice.excludeProjects, modelsAtRest(told));
     this.#tell(keyId, told, delayMs, false);

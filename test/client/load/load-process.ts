@@ -21,13 +21,19 @@ export interface LoadResult {
   wrong: string[];
 }
 
+/** How long a call may take: as long as a slow machine needs to start a server, or to find the next owner of a data dir. */
+const PATIENCE_MS = 120_000;
+
 process.once('message', async (order: LoadOrder) => {
   const result = await load(order);
   process.send?.(result, () => process.disconnect());
 });
 
 async function load({ place, model, geminiUrl, name, calls, callers }: LoadOrder): Promise<LoadResult> {
-  await using balancer = createKeyBalancer({ ...place, genai: { httpOptions: { baseUrl: geminiUrl } } });
+  await using balancer = createKeyBalancer({
+    ...place,
+    genai: { httpOptions: { baseUrl: geminiUrl, timeout: PATIENCE_MS } },
+  });
   const ai = balancer.genai();
   const result: LoadResult = { right: 0, wrong: [] };
   let next = 0;
