@@ -30,6 +30,8 @@ export interface WaitingAcquire extends Waiter, Due {
   holds: boolean;
   /** Notes when to try again by itself, after it was passed over. */
   readonly passedOver: (now: number) => void;
+  /** Notes to try again by itself at that time at the latest. */
+  readonly triesBy: (time: number) => void;
   readonly granted: (granted: Granted, now: number) => void;
   readonly timedOut: (now: number) => void;
   readonly refused: (error: BalancerError) => void;
@@ -120,6 +122,11 @@ export function wait(
       roomAt = nextRoomAt(engine, pool, order, at);
       watch();
     },
+    triesBy: (time) => {
+      if (time >= roomAt) return;
+      roomAt = time;
+      watch();
+    },
     timedOut: (at) => {
       if (at < deadline) {
         if (at >= holdUntil) waiter.holds = false;
@@ -177,6 +184,7 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
         heads.push({ lane, waiter });
     }
   }
+  let isHeldUp = false;
   while (heads.length > 0 && !capReached(pool)) {
     let index = 0;
     for (let i = 1; i < heads.length; i++) {
@@ -195,13 +203,12 @@ export function serveWaiting(engine: Engine, pool: Pool, now: number): void {
       waiter.passedOver(now);
     }
     const blocked = granted === undefined && waiter.holds;
+    if (blocked) isHeldUp = true;
     if (next === undefined || blocked || lane.size === 0) heads.splice(index, 1);
     else head.waiter = next;
   }
-  // Under the pool's cap not all were tried: what is fresh stays so.
-  if (heads.length === 0) {
-    pool.nothingFresh();
-  }
+  // Under the pool's cap, or behind those who hold keys, not all were tried: what is fresh stays so.
+  if (heads.length === 0 && !isHeldUp) pool.nothingFresh();
   // Batches that were tried and given back supplied the pool.
   engine.supplied.delete(pool);
 }
@@ -216,12 +223,23 @@ function dismissAll(engine: Engine, pool: Pool, now: number): void {
   }
 }
 
-/** Tells cheaply of an acquire that was passed over before that it would be again. */
-function mayBeServed(engine: Engine, pool: Pool, { order, lane, tried }: WaitingAcquire, now: number): boolean {
-  if (!tried || order.batches !== undefined || pool.freshLanes.has(lane)) return true;
+/** Tells cheaply of an acquire that was passed over before that it would be again, and notes when what is fresh will do. */
+function mayBeServed(engine: Engine, pool: Pool, waiter: WaitingAcquire, now: number): boolean {
+  const { order, lane } = waiter;
+  if (!waiter.tried || order.batches !== undefined || pool.freshLanes.has(lane)) return true;
   const at = engine.moment(now);
-  for (const key of pool.fresh) if (lane.has(key.slot) && allows(order, lane, key, at)) return true;
-  for (const project of order.tokens > 1 ? pool.freshProjects : []) if (fitsQuota(project, order, at)) return true;
+  const large = order.tokens > 1;
+  const projects = new Set(large ? pool.freshProjects : []);
+  for (const key of pool.fresh) {
+    if (!lane.has(key.slot)) continue;
+    if (allows(order, lane, key, at)) return true;
+    if (large) projects.add(key.project);
+  }
+  for (const project of projects) {
+    if (fitsQuota(project, order, at)) return true;
+    const roomAt = project.gates?.get(order.model)?.meter.readyAt(order.tokens, at) ?? 0;
+    if (roomAt > now) waiter.triesBy(roomAt);
+  }
   return false;
 }
 

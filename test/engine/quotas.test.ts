@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
+import { setRests } from '../../src/engine/cooldowns.ts';
 import { setDefaults, setLimits } from '../../src/engine/gates.ts';
 import { type Key, keyId } from '../../src/engine/key.ts';
 import type { Limits } from '../../src/engine/quota/limits.ts';
@@ -67,6 +68,23 @@ describe('an acquire that would break a limit', () => {
     expect(first.granted).toBeUndefined();
     rig.pass(1);
     expect(first.granted).toBeDefined();
+  });
+
+  test('waits for the tokens that it needs also behind somebody who was held up by a rest as well, and took them', () => {
+    const rig = new Rig({}, NOON);
+    const key = rig.addKey({ project: 'p' });
+    setDefaults(rig.engine, key.project, { inputTokensPerMinute: 500 }, rig.now);
+    rig.fail(rig.acquire({ requireKeyId: keyId(key.ordinal) })!, ErrorClass.PERMISSION, { scope: 'key' });
+    const large = { ...ask, tokens: 400, requireProject: 'p' };
+    const [first, second] = [rig.wait(large, HOUR), rig.wait(large, HOUR)];
+    // In vain: it is of another project.
+    rig.addKey();
+    rig.serve();
+    setRests(rig.engine, key, [], rig.now);
+    rig.serve();
+    expect([first.granted, second.granted]).toEqual([expect.anything(), undefined]);
+    rig.pass(MINUTE);
+    expect(second.granted).toBeDefined();
   });
 
   test('waits, and gets its key at the very moment at which a minute has room', () => {
@@ -242,12 +260,23 @@ describe('expected tokens', () => {
             const lease = rig.acquire({ ...ask, tokens, requireKeyId: keyId(keys[project]!.ordinal) });
             if (lease !== undefined) booked.push({ project, at, tokens });
           }
-          const fits = (project: number, tokens: number, at: number): boolean => {
-            const recent = booked.filter((each) => each.project === project && each.at > at - MINUTE);
+          const fits = (project: number, tokens: number, at: number, counted = booked): boolean => {
+            const recent = counted.filter((each) => each.project === project && each.at > at - MINUTE);
             const sum = recent.reduce((all, each) => all + each.tokens, 0);
             return recent.length < requests && sum + Math.min(1_000, tokens) <= 1_000;
           };
-          const isFree = (tokens: number): boolean => keys.some((_, project) => fits(project, tokens, rig.now));
+          /** Calls of a project within 100 ms of the first of them leave with the last. */
+          const together = (): typeof booked => {
+            const entries = keys.map(() => ({ first: -Infinity, last: 0 }));
+            const entryOf = booked.map(({ project, at }) => {
+              if (at - entries[project]!.first >= 100) entries[project] = { first: at, last: at };
+              entries[project]!.last = at;
+              return entries[project]!;
+            });
+            return booked.map((each, call) => ({ ...each, at: entryOf[call]!.last }));
+          };
+          const isFree = (tokens: number): boolean =>
+            keys.some((_, project) => fits(project, tokens, rig.now, together()));
           const waiting = wanted.map((tokens) => ({ tokens, waited: rig.wait({ ...ask, tokens }, HOUR) }));
           const serve = (): void => {
             for (const each of waiting.splice(0)) {

@@ -469,3 +469,20 @@ describe('many at once', () => {
     );
   });
 });
+
+test('a key that a batch of higher priority no longer keeps free goes to whoever waited for it before', () => {
+  const rig = new Rig({ maxConcurrentLeases: 1 });
+  const [wanted, busy] = rig.addKeys(2) as [Key, Key];
+  const leases = [wanted, busy].map(({ ordinal }) => rig.acquire({ requireKeyId: keyId(ordinal) })!);
+  const single = rig.wait({ requireKeyId: keyId(wanted.ordinal) });
+  // Free, and not the one that is wanted.
+  rig.addKey();
+  rig.serve();
+  const batch = rig.wait({ ...batches(3), priority: 1 });
+  rig.report(leases[0]!);
+  expect([single.granted, batch.granted]).toEqual([undefined, undefined]);
+  rig.pass(5_000);
+  rig.serve();
+  expect(single.granted).toBeDefined();
+  expect(batch.granted).toBeUndefined();
+});
