@@ -4,7 +4,7 @@ import { brokenUntil } from './breakers.ts';
 import type { Due } from './deadline-heap.ts';
 import type { Engine } from './engine.ts';
 import { BalancerError } from './errors.ts';
-import { isFull, type Key } from './key.ts';
+import { isFull, type Key, type Project } from './key.ts';
 import type { Lane } from './lane.ts';
 import type { Lease } from './lease.ts';
 import { allows, fitsQuota, type Order } from './order.ts';
@@ -228,19 +228,23 @@ function mayBeServed(engine: Engine, pool: Pool, waiter: WaitingAcquire, now: nu
   const { order, lane } = waiter;
   if (!waiter.tried || order.batches !== undefined || pool.freshLanes.has(lane)) return true;
   const at = engine.moment(now);
-  const large = order.tokens > 1;
-  const projects = new Set(large ? pool.freshProjects : []);
+  const isLarge = order.tokens > 1;
   for (const key of pool.fresh) {
     if (!lane.has(key.slot)) continue;
     if (allows(order, lane, key, at)) return true;
-    if (large) projects.add(key.project);
+    if (isLarge && order.matches?.(key) !== false) noteRoom(waiter, key.project, at);
   }
-  for (const project of projects) {
+  for (const project of isLarge ? pool.freshProjects : []) {
     if (fitsQuota(project, order, at)) return true;
-    const roomAt = project.gates?.get(order.model)?.meter.readyAt(order.tokens, at) ?? 0;
-    if (roomAt > now) waiter.triesBy(roomAt);
+    noteRoom(waiter, project, at);
   }
   return false;
+}
+
+function noteRoom(waiter: WaitingAcquire, project: Project, at: Moment): void {
+  const { model, tokens } = waiter.order;
+  const roomAt = project.gates?.get(model)?.meter.readyAt(tokens, at) ?? 0;
+  if (roomAt > at.now) waiter.triesBy(roomAt);
 }
 
 /**
