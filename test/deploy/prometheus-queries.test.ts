@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -10,6 +9,7 @@ import { connect } from '../../src/client/connect.ts';
 import { Outcome } from '../../src/gen/keybalancer/v1/keybalancer_pb.ts';
 import { anchorsOf } from '../docs/markdown.ts';
 import { ROOT } from '../repository/root.ts';
+import { freePort } from '../support/free-port.ts';
 import { isInstalled } from '../support/programs.ts';
 import { ServerProcess } from '../support/server-process.ts';
 
@@ -183,13 +183,4 @@ async function use(address: string): Promise<void> {
   await balancer.keyBalancer.acquireKey({ model: 'm', requireProject: 'nobody' }).catch(() => {});
   await balancer.keyBalancer.acquireKey({ model: 'm', leaseTtl: { seconds: 1n } });
   await balancer.close();
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
